@@ -1,1 +1,21 @@
 //! The OS boundary of the Red Bear drivers.
+//!
+//! Everything that a driver may ask of the machine goes through the concrete types of this crate: configuration
+//! space and BARs ([`pci`]), registers ([`mmio`]), memory that a device can reach ([`dma`]), interrupts ([`irq`]),
+//! waiting ([`event`]) and time ([`time`]). A driver never knows whether the function behind them is reached through
+//! Redox's pcid, through Linux's VFIO, or is a device model in the same process (feature `model`).
+//!
+//! This is the only library with `unsafe` code; what it exports is safe to use from `#![forbid(unsafe_code)]` crates.
+
+pub mod dma;
+pub mod error;
+pub mod event;
+pub mod irq;
+pub mod mmio;
+#[cfg(feature = "model")]
+pub mod model;
+mod os;
+pub mod pci;
+pub mod time;
+
+pub use error::{Error, Result};

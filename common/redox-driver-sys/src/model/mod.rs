@@ -1,0 +1,15 @@
+//! Device models behind the same types as real hardware.
+//!
+//! A model implements [`Device`] and is put into a [`Host`], which plays the machine: virtual time, an IOMMU that
+//! notices stray DMA, interrupt lines. [`Host::function`] is the [`PciFunction`](crate::pci::PciFunction) that a driver
+//! is given. Everything happens on the caller's thread, so that a run replays exactly.
+
+mod backend;
+mod bus;
+mod config;
+mod host;
+
+pub use bus::{Bus, DmaFault};
+pub use config::ConfigSpace;
+pub(crate) use host::Bar;
+pub use host::{Device, DmaMode, Host, Line};
