@@ -10,6 +10,7 @@
 pub mod dma;
 pub mod error;
 pub mod event;
+pub mod fd;
 pub mod irq;
 pub mod mmio;
 #[cfg(feature = "model")]
