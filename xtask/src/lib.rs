@@ -1,0 +1,11 @@
+//! Developer commands of the Red Bear drivers, and the QEMU rig that they stand on.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod debian;
+pub mod process;
+pub mod progress;
+pub mod rig;
+pub mod smoke;
+pub mod workspace;

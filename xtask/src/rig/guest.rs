@@ -1,0 +1,346 @@
+//! A guest: what it is made of.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::run::{Hook, Host};
+use super::{Rig, initramfs};
+
+/// PCI slots of the rig's own devices, out of the way of the devices under test.
+const SLOTS: [(&str, u8); 3] = [("root", 0x18), ("modules", 0x19), ("run", 0x1a)];
+
+/// A guest to be started. Devices under test should name their slot (`addr=4`); those from 0x18
+/// on are the rig's.
+pub struct Guest<'a> {
+    pub(super) rig: &'a Rig,
+    pub(super) name: String,
+    pub(super) memory: u32,
+    pub(super) processors: u32,
+    pub(super) cpu: String,
+    pub(super) cmdline: Vec<String>,
+    pub(super) arguments: Vec<String>,
+    pub(super) environment: BTreeMap<String, String>,
+    pub(super) programs: Vec<PathBuf>,
+    pub(super) files: Vec<(String, String)>,
+    pub(super) traces: Vec<String>,
+    pub(super) images: BTreeMap<String, PathBuf>,
+    pub(super) hooks: BTreeMap<String, Hook<'a>>,
+    pub(super) script: String,
+    pub(super) deadline: Duration,
+    pub(super) silence: Duration,
+    pub(super) interactive: bool,
+    pub(super) directory: PathBuf,
+}
+
+impl std::fmt::Debug for Guest<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guest").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Guest<'a> {
+    /// Describes a guest that runs `script` of `xtask/guest`. Its files go to `target/runs/NAME`,
+    /// which is emptied first.
+    ///
+    /// # Errors
+    /// When that directory cannot be made.
+    pub fn new(rig: &'a Rig, name: &str, script: &str) -> Result<Self> {
+        let directory = rig.runs.join(name);
+        if directory.exists() {
+            std::fs::remove_dir_all(&directory)
+                .with_context(|| format!("cannot empty {}", directory.display()))?;
+        }
+        std::fs::create_dir_all(directory.join("share/out"))
+            .with_context(|| format!("cannot create {}", directory.display()))?;
+        Ok(Self {
+            rig,
+            name: name.to_owned(),
+            memory: 2048,
+            processors: 2,
+            cpu: "max,la57=off".to_owned(),
+            cmdline: Vec::new(),
+            arguments: Vec::new(),
+            environment: BTreeMap::new(),
+            programs: Vec::new(),
+            files: Vec::new(),
+            traces: Vec::new(),
+            images: BTreeMap::new(),
+            hooks: BTreeMap::new(),
+            script: script.to_owned(),
+            deadline: Duration::from_secs(600),
+            silence: Duration::from_secs(120),
+            interactive: false,
+            directory: directory.canonicalize()?,
+        })
+    }
+
+    /// Sets the guest's memory.
+    #[must_use]
+    pub fn memory_mib(mut self, memory: u32) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// Sets the number of processors.
+    #[must_use]
+    pub fn processors(mut self, processors: u32) -> Self {
+        self.processors = processors;
+        self
+    }
+
+    /// Sets the processor model, as `-cpu` takes it.
+    #[must_use]
+    pub fn cpu(mut self, cpu: &str) -> Self {
+        cpu.clone_into(&mut self.cpu);
+        self
+    }
+
+    /// Adds to the kernel's command line.
+    #[must_use]
+    pub fn cmdline(mut self, word: &str) -> Self {
+        self.cmdline.push(word.to_owned());
+        self
+    }
+
+    /// Adds a device, as `-device` takes it.
+    #[must_use]
+    pub fn device(self, device: &str) -> Self {
+        self.argument("-device", device)
+    }
+
+    /// Adds a block backend, as `-blockdev` takes it.
+    #[must_use]
+    pub fn blockdev(self, options: &str) -> Self {
+        self.argument("-blockdev", options)
+    }
+
+    /// Adds a TCG plugin, as `-plugin` takes it.
+    #[must_use]
+    pub fn plugin(self, plugin: &str) -> Self {
+        self.argument("-plugin", plugin)
+    }
+
+    /// Adds any option of QEMU.
+    #[must_use]
+    pub fn argument(mut self, option: &str, value: &str) -> Self {
+        self.arguments.push(option.to_owned());
+        self.arguments.push(value.to_owned());
+        self
+    }
+
+    /// Records QEMU's trace events that match a pattern into `trace.log`.
+    #[must_use]
+    pub fn trace(mut self, pattern: &str) -> Self {
+        self.traces.push(pattern.to_owned());
+        self
+    }
+
+    /// Sets a variable of the guest's scripts.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Puts a program of this machine into the guest's `PATH`.
+    #[must_use]
+    pub fn program(mut self, path: &Path) -> Self {
+        self.programs.push(path.to_owned());
+        self
+    }
+
+    /// Puts a file into the guest, at `/rig/PATH`.
+    #[must_use]
+    pub fn file(mut self, path: &str, text: &str) -> Self {
+        self.files.push((path.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// Lets the guest's scripts call `host VERB …`.
+    #[must_use]
+    pub fn hook(
+        mut self,
+        verb: &str,
+        action: impl FnMut(&mut Host<'_>, &str) -> Result<String> + 'a,
+    ) -> Self {
+        self.hooks.insert(verb.to_owned(), Box::new(action));
+        self
+    }
+
+    /// Sets the longest time that the whole run may take.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Sets the longest time without a word from the guest.
+    #[must_use]
+    pub fn silence(mut self, silence: Duration) -> Self {
+        self.silence = silence;
+        self
+    }
+
+    /// Where the run's files are.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Creates a sparse raw image and returns its path. Scripts ask `host blocks NAME` for the
+    /// bytes that it takes on the host.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn image(&mut self, name: &str, bytes: u64) -> Result<PathBuf> {
+        let path = self.directory.join(format!("{name}.img"));
+        let file =
+            std::fs::File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        file.set_len(bytes).with_context(|| format!("cannot size {}", path.display()))?;
+        self.images.insert(name.to_owned(), path.clone());
+        Ok(path)
+    }
+
+    /// Adds a sparse raw image as a block backend `name` that frees what is discarded.
+    ///
+    /// # Errors
+    /// When the image cannot be made.
+    pub fn disk(mut self, name: &str, bytes: u64) -> Result<Self> {
+        let path = self.image(name, bytes)?;
+        let path = quote(&path);
+        Ok(self.blockdev(&format!(
+            "driver=raw,node-name={name},discard=unmap,file.driver=file,file.filename={path},\
+             file.discard=unmap"
+        )))
+    }
+
+    /// Adds a block backend that reads zeroes and forgets writes: the cheapest there is.
+    #[must_use]
+    pub fn null_disk(self, name: &str, bytes: u64) -> Self {
+        self.blockdev(&format!("driver=null-co,node-name={name},size={bytes},read-zeroes=on"))
+    }
+
+    /// Lays out the directory that the guest sees as `/rig`.
+    pub(super) fn share(&self) -> Result<PathBuf> {
+        let share = self.directory.join("share");
+        let scripts = share.join("guest");
+        std::fs::create_dir_all(&scripts)?;
+        let source = crate::workspace::root()?.join("xtask/guest");
+        for entry in
+            std::fs::read_dir(&source).with_context(|| format!("cannot read {}", source.display()))?
+        {
+            let entry = entry?;
+            std::fs::copy(entry.path(), scripts.join(entry.file_name()))?;
+        }
+        if !scripts.join(&self.script).is_file() {
+            bail!("there is no guest script {}", source.join(&self.script).display());
+        }
+        let bin = share.join("bin");
+        std::fs::create_dir_all(&bin)?;
+        for program in &self.programs {
+            let name = program.file_name().context("a program without a name")?;
+            std::fs::copy(program, bin.join(name))
+                .with_context(|| format!("cannot copy {}", program.display()))?;
+        }
+        for (path, text) in &self.files {
+            let path = share.join(path);
+            if let Some(parent) = path.parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        let mut environment = format!("export RIG_SCRIPT={}\n", shell(&self.script));
+        if self.interactive {
+            environment.push_str("export RIG_INTERACTIVE=1\n");
+        }
+        for (name, value) in &self.environment {
+            environment.push_str(&format!("export {name}={}\n", shell(value)));
+        }
+        std::fs::write(share.join("env"), environment)?;
+        Ok(share)
+    }
+
+    /// The command that starts the guest's QEMU.
+    pub(super) fn command(&self, sockets: &Path) -> Result<Command> {
+        let share = self.share()?;
+        let initrd = self.directory.join("initrd");
+        initramfs::write(&self.rig.kernel, &self.rig.root, &initrd)?;
+        let mut cmdline = "console=ttyS0 panic=-1 rdinit=/init".to_owned();
+        for word in &self.cmdline {
+            cmdline.push(' ');
+            cmdline.push_str(word);
+        }
+        let mut command = self.rig.qemu.command();
+        command
+            .args(["-name", &self.name, "-machine", "q35", "-accel", "tcg,thread=multi"])
+            .args(["-cpu", &self.cpu, "-m", &self.memory.to_string()])
+            .args(["-smp", &self.processors.to_string()])
+            .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
+            .args(["-run-with", "exit-with-parent=on"])
+            .arg("-kernel")
+            .arg(&self.rig.kernel.image)
+            .arg("-initrd")
+            .arg(&initrd)
+            .args(["-append", &cmdline]);
+        for (tag, slot) in SLOTS {
+            let (path, readonly) = match tag {
+                "root" => (&self.rig.root, ",readonly=on"),
+                "modules" => (&self.rig.kernel.modules, ",readonly=on"),
+                _ => (&share, ""),
+            };
+            command.arg("-fsdev").arg(format!(
+                "local,id={tag},path={},security_model=none,multidevs=remap{readonly}",
+                quote(path)
+            ));
+            command.arg("-device").arg(format!("virtio-9p-pci,fsdev={tag},mount_tag={tag},addr={slot:#x}"));
+        }
+        for (id, socket) in [("control", "control"), ("monitor", "monitor")] {
+            command.arg("-chardev").arg(format!("socket,id={id},path={}", quote(&sockets.join(socket))));
+        }
+        command
+            .args(["-qmp", "chardev:monitor"])
+            .args(["-device", "virtio-serial-pci,addr=0x1b"])
+            .args(["-device", "virtserialport,chardev=control,name=rig.control"])
+            .args(["-device", "virtio-rng-pci,addr=0x1c"]);
+        let log = quote(&self.serial_log());
+        command.arg("-chardev").arg(if self.interactive {
+            format!("stdio,id=serial,mux=on,signal=off,logfile={log}")
+        } else {
+            format!("file,id=serial,path={log}")
+        });
+        command.args(["-serial", "chardev:serial"]);
+        if self.interactive {
+            command.args(["-monitor", "chardev:serial"]);
+        }
+        if !self.traces.is_empty() {
+            for pattern in &self.traces {
+                command.arg("-trace").arg(format!("enable={pattern}"));
+            }
+            command.arg("-D").arg(self.trace_log());
+        }
+        command.args(&self.arguments);
+        Ok(command)
+    }
+
+    pub(super) fn serial_log(&self) -> PathBuf {
+        self.directory.join("serial.log")
+    }
+
+    pub(super) fn trace_log(&self) -> PathBuf {
+        self.directory.join("trace.log")
+    }
+}
+
+/// QEMU's option syntax doubles a comma that belongs to a value.
+fn quote(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
+}
+
+/// A word of a shell script.
+fn shell(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}

@@ -1,0 +1,240 @@
+//! A guest while it runs.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
+
+use super::console::{Check, Message, Metric};
+use super::control::{Control, Endpoint};
+use super::guest::Guest;
+use super::qmp::Qmp;
+use crate::process::tail;
+
+/// How often a silent guest is looked at.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// How long a guest may take to power off after its script's end.
+const POWER_OFF: Duration = Duration::from_secs(30);
+
+/// An action of the host that a guest's script can ask for.
+pub type Hook<'a> = Box<dyn FnMut(&mut Host<'_>, &str) -> Result<String> + 'a>;
+
+/// What an action of the host can reach.
+#[derive(Debug)]
+pub struct Host<'a> {
+    /// QEMU's monitor.
+    pub qmp: &'a mut Qmp,
+    /// The images of the guest by name.
+    pub images: &'a BTreeMap<String, PathBuf>,
+    /// QEMU's trace events so far, when any are recorded.
+    pub trace: &'a Path,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The script's results, in order.
+    pub checks: Vec<Check>,
+    /// The script's figures.
+    pub metrics: Vec<Metric>,
+    /// The script's remarks.
+    pub notes: Vec<String>,
+    /// The script's exit status.
+    pub status: i32,
+    /// From QEMU's start to the script's first line.
+    pub boot: Duration,
+    /// The whole run.
+    pub elapsed: Duration,
+    /// The run's files: `serial.log`, `trace.log`, `share/out`.
+    pub directory: PathBuf,
+}
+
+impl Guest<'_> {
+    /// Runs the guest to its end, telling `observe` of each message as it comes.
+    ///
+    /// # Errors
+    /// When QEMU doesn't start or ends early, or a deadline passes; the message has the end of the
+    /// serial console. Failed checks are no error here: they are in the outcome.
+    pub fn run(mut self, observe: &mut dyn FnMut(&Message)) -> Result<Outcome> {
+        self.watch(observe).map_err(|error| {
+            let serial = std::fs::read(self.serial_log()).unwrap_or_default();
+            let serial = String::from_utf8_lossy(&serial).replace('\r', "");
+            anyhow!(
+                "guest {}: {error:#}\n--- last lines of {} ---\n{}",
+                self.name,
+                self.serial_log().display(),
+                tail(&serial, 25)
+            )
+        })
+    }
+
+    /// Runs the guest with its serial console on this terminal, until its shell ends.
+    ///
+    /// # Errors
+    /// When QEMU doesn't start or fails.
+    pub fn interact(mut self) -> Result<()> {
+        self.interactive = true;
+        self.deadline = Duration::MAX;
+        self.silence = Duration::MAX;
+        self.watch(&mut |_| {}).map(|_| ())
+    }
+
+    fn watch(&mut self, observe: &mut dyn FnMut(&Message)) -> Result<Outcome> {
+        // Socket paths are bound to 107 bytes, which a path below target/ may exceed.
+        let sockets = tempfile::tempdir().context("cannot create a temporary directory")?;
+        let control = Endpoint::listen(&sockets.path().join("control"))?;
+        let monitor = Endpoint::listen(&sockets.path().join("monitor"))?;
+        let said = self.directory.join("qemu.log");
+        let mut command = self.command(sockets.path())?;
+        if !self.interactive {
+            let log = File::create(&said)?;
+            command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        }
+        let started = Instant::now();
+        let mut qemu = Running(command.spawn().context("cannot start QEMU")?);
+        let result = (|| {
+            let control = Control::new(control.accept(&mut qemu.0)?)?;
+            let qmp = Qmp::new(monitor.accept(&mut qemu.0)?)?;
+            self.listen(&mut qemu, control, qmp, started, observe)
+        })();
+        result.map_err(|error| {
+            let said = std::fs::read_to_string(&said).unwrap_or_default();
+            if said.trim().is_empty() { error } else { anyhow!("{error:#}: {}", tail(&said, 4)) }
+        })
+    }
+
+    fn listen(
+        &mut self,
+        qemu: &mut Running,
+        mut control: Control,
+        mut qmp: Qmp,
+        started: Instant,
+        observe: &mut dyn FnMut(&Message),
+    ) -> Result<Outcome> {
+        let mut outcome = Outcome {
+            checks: Vec::new(),
+            metrics: Vec::new(),
+            notes: Vec::new(),
+            status: -1,
+            boot: Duration::ZERO,
+            elapsed: Duration::ZERO,
+            directory: self.directory.clone(),
+        };
+        let mut heard = Instant::now();
+        let mut checked = started;
+        let mut serial_length = 0;
+        loop {
+            match control.messages.recv_timeout(GLANCE) {
+                Ok(mut message) => {
+                    heard = Instant::now();
+                    match &mut message {
+                        Message::Ready => {
+                            outcome.boot = started.elapsed();
+                            checked = heard;
+                        }
+                        Message::Check(check) => {
+                            check.took = heard.duration_since(checked);
+                            checked = heard;
+                            outcome.checks.push(check.clone());
+                        }
+                        Message::Metric(metric) => outcome.metrics.push(metric.clone()),
+                        Message::Note(note) => outcome.notes.push(note.clone()),
+                        Message::Host { verb, arguments } => {
+                            let answer = self.host(&mut qmp, verb, arguments);
+                            control.answer(&answer)?;
+                        }
+                        Message::Exit(status) => outcome.status = *status,
+                        Message::Unknown(line) => {
+                            bail!("the guest said {line:?}, which is no message");
+                        }
+                    }
+                    observe(&message);
+                    if matches!(message, Message::Exit(_)) {
+                        qemu.end(POWER_OFF)?;
+                        outcome.elapsed = started.elapsed();
+                        return Ok(outcome);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = qemu.end(POWER_OFF)?;
+                    bail!("QEMU ended before the script did ({status})");
+                }
+            }
+            let length = std::fs::metadata(self.serial_log()).map_or(0, |data| data.len());
+            if length != serial_length {
+                serial_length = length;
+                heard = Instant::now();
+            }
+            if started.elapsed() > self.deadline {
+                bail!("not done after {:?}", self.deadline);
+            }
+            if heard.elapsed() > self.silence {
+                bail!("no word for {:?}", self.silence);
+            }
+        }
+    }
+
+    /// Does what a script asks the host for.
+    fn host(&mut self, qmp: &mut Qmp, verb: &str, arguments: &str) -> Result<String> {
+        let trace = self.trace_log();
+        if let Some(hook) = self.hooks.get_mut(verb) {
+            let mut host = Host { qmp, images: &self.images, trace: &trace };
+            return hook(&mut host, arguments);
+        }
+        match verb {
+            "qmp" => {
+                let request: Value = serde_json::from_str(arguments).context("not JSON")?;
+                let command = request.get("execute").and_then(Value::as_str);
+                let command = command.context("no \"execute\"")?;
+                let none = Value::Object(serde_json::Map::new());
+                let arguments = request.get("arguments").unwrap_or(&none);
+                Ok(qmp.execute(command, arguments)?.to_string())
+            }
+            "hmp" => qmp.human(arguments),
+            "blocks" => {
+                let path = self.images.get(arguments).context("no such image")?;
+                let blocks = std::fs::metadata(path)?.blocks();
+                Ok(blocks.saturating_mul(512).to_string())
+            }
+            "trace-count" => {
+                let text = std::fs::read(&trace).context("no trace events are recorded")?;
+                let text = String::from_utf8_lossy(&text);
+                Ok(text.lines().filter(|line| line.contains(arguments)).count().to_string())
+            }
+            _ => bail!("the host has no action {verb}"),
+        }
+    }
+}
+
+/// A QEMU that does not outlive its owner.
+struct Running(Child);
+
+impl Running {
+    fn end(&mut self, within: Duration) -> Result<std::process::ExitStatus> {
+        let end = Instant::now() + within;
+        while Instant::now() < end {
+            if let Some(status) = self.0.try_wait().context("cannot watch QEMU")? {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("QEMU did not end within {within:?}")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+}

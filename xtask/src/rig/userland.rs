@@ -1,0 +1,95 @@
+//! The guest's userland: Debian 12 packages in a tree that guests share over 9p.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::Releases;
+use crate::debian::{self, Wanted};
+
+const PACKAGES: [&str; 21] = [
+    "base-files",
+    "bash",
+    "busybox-static",
+    "coreutils",
+    "diffutils",
+    "e2fsprogs",
+    "fdisk",
+    "findutils",
+    "fio",
+    "gawk",
+    "gdisk",
+    "grep",
+    "iproute2",
+    "iputils-ping",
+    "kmod",
+    "mount",
+    "pciutils",
+    "procps",
+    "sed",
+    "util-linux",
+    "xz-utils",
+];
+
+/// Packages that only installation scripts need; nothing is installed here, only unpacked.
+const ASSUMED: [&str; 14] = [
+    "adduser",
+    "debconf",
+    "debianutils",
+    "dpkg",
+    "init-system-helpers",
+    "login",
+    "mawk",
+    "media-types",
+    "passwd",
+    "perl",
+    "perl-base",
+    "python3",
+    "sensible-utils",
+    "usr-is-merged",
+];
+
+/// Directories that the guest mounts something on, and those that programs expect.
+const DIRECTORIES: [&str; 11] =
+    ["dev", "proc", "sys", "run", "tmp", "mnt", "root", "rig", "etc", "var/lib", "lib/modules"];
+
+/// Obtains the userland tree.
+///
+/// # Errors
+/// When its packages cannot be had.
+pub(super) fn obtain(releases: &Releases, dir: &Path) -> Result<PathBuf> {
+    let tree = dir.join("root");
+    if !tree.exists() {
+        let apt = releases.open("bookworm")?;
+        let wanted = Wanted { packages: &PACKAGES, assumed: &ASSUMED, backported: &[] };
+        debian::install(&apt, "guest userland", wanted, &tree)?;
+        for name in DIRECTORIES {
+            let path = tree.join(name);
+            std::fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        }
+        let sh = tree.join("bin/sh");
+        if !sh.exists() {
+            std::os::unix::fs::symlink("bash", sh)?;
+        }
+        std::fs::write(tree.join("etc/passwd"), "root:x:0:0:root:/root:/bin/bash\n")?;
+        std::fs::write(tree.join("etc/group"), "root:x:0:\n")?;
+    }
+    check(&tree)
+}
+
+/// Checks that a tree has what the guest scripts call.
+///
+/// # Errors
+/// When something is missing; the message names it.
+pub(super) fn check(tree: &Path) -> Result<PathBuf> {
+    for program in ["bin/bash", "bin/busybox", "usr/bin/fio", "sbin/mkfs.ext4", "sbin/fstrim"] {
+        if !tree.join(program).exists() {
+            bail!(
+                "the guest userland {} has no {program}: remove it to have it made again, or \
+                 install the program there",
+                tree.display()
+            );
+        }
+    }
+    tree.canonicalize().with_context(|| format!("cannot resolve {}", tree.display()))
+}
