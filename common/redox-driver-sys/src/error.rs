@@ -78,6 +78,12 @@ pub enum Error {
         /// The value.
         value: String,
     },
+    /// The function cannot be taken over. The text names it and says what to do.
+    #[error("{reason}")]
+    Attach {
+        /// What is missing or in the way.
+        reason: String,
+    },
     /// The function, the OS or the model has no such thing.
     #[error("not supported: {0}")]
     Unsupported(String),

@@ -87,6 +87,7 @@ pub fn close_all_on_exec() -> Result<usize> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     //! The environment can be set for a new process only, so each case runs in a child: this very test again.
+    #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
     use std::{
         fs::File,

@@ -4,7 +4,7 @@
 //! nothing but the load or the store. The access mode is part of the type: a register whose read has side effects
 //! ([`ReadClears`]) cannot be read by a method that looks harmless.
 
-use std::{fmt, marker::PhantomData, ptr::NonNull, sync::Arc};
+use std::{fmt, marker::PhantomData, ops::Range, ptr::NonNull, sync::Arc};
 
 use crate::error::{Error, Result};
 
@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 pub(crate) struct Mapping {
     pub(crate) base: NonNull<u8>,
     pub(crate) len: usize,
+    /// What of it is not mapped and must not be touched.
+    pub(crate) gaps: Vec<Range<u64>>,
     pub(crate) unmap: fn(NonNull<u8>, usize),
 }
 
@@ -81,13 +83,16 @@ impl Mmio {
     /// The register of type `T` at `offset` bytes, accessed as `A` allows.
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`] when it does not fit or is not aligned.
+    /// [`Error::OutOfBounds`] when it does not fit, is not aligned or lies in a part that the OS keeps to itself.
     pub fn register<T: RegisterValue, A>(&self, offset: u64) -> Result<Register<T, A>> {
         let width = size_of::<T::Word>() as u64;
         self.check(offset, width, width)?;
         let at = self.offset + offset;
         let location = match &self.region {
             Region::Mapped(mapping) => {
+                if mapping.gaps.iter().any(|gap| gap.start < at + width && at < gap.end) {
+                    return Err(self.out_of_bounds(offset, width));
+                }
                 // A checked offset is below the mapping's length, which is a usize.
                 let at = usize::try_from(at).map_err(|_| self.out_of_bounds(offset, width))?;
                 // SAFETY: `check` found `at + width` inside the mapping.

@@ -87,7 +87,8 @@ unsafe impl Sync for Block {}
 ///
 /// # Safety
 /// `allocate` gives memory that is zeroed, page-aligned, exclusively the caller's and valid until `release`.
-/// After `release` and `unmap` return, the device cannot reach the memory, or it is never reused while it can.
+/// After `release` returns, or `unmap` without an error, the device cannot reach the memory, or it is never reused while
+/// it can.
 pub(crate) unsafe trait Backend: Send + Sync {
     /// Allocates `len` bytes (a multiple of the page size), contiguous for the device, aligned to `align` for the
     /// device, not reaching beyond address `mask`.
@@ -105,8 +106,8 @@ pub(crate) unsafe trait Backend: Send + Sync {
         direction: DmaDirection,
         mask: u64,
     ) -> Result<Option<u64>>;
-    /// Ends what `map` began.
-    fn unmap(&self, addr: u64, len: usize);
+    /// Ends what `map` began. After an error the device may still reach the memory, which must then be kept.
+    fn unmap(&self, addr: u64, len: usize) -> Result<()>;
     /// What to call it in a log.
     fn name(&self) -> &'static str;
 }

@@ -98,14 +98,18 @@ impl<D> Mapping<D> {
         Ok(Segment { addr: self.addr, len })
     }
 
-    /// Takes the device's access away; afterwards the memory is the CPU's alone.
-    fn revoke(&mut self) -> Option<Lent> {
-        let lent = self.lent.take()?;
+    /// Takes the device's access away; afterwards the memory is the CPU's alone. Where that fails the memory is lost:
+    /// it stays the device's for ever. `None` when it was revoked before.
+    fn revoke(&mut self) -> Result<Option<Lent>> {
+        let Some(lent) = self.lent.take() else { return Ok(None) };
         if lent.bounce.is_none() {
             let (_, len) = lent.buffer.pages();
-            self.backend.unmap(self.addr.get(), len);
+            if let Err(error) = self.backend.unmap(self.addr.get(), len) {
+                std::mem::forget(lent);
+                return Err(error);
+            }
         }
-        Some(lent)
+        Ok(Some(lent))
     }
 }
 
@@ -114,9 +118,9 @@ impl<D: Direction> Mapping<D> {
     /// direction lets it write.
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`] cannot happen for a mapping made by this crate; it is reported rather than hidden.
+    /// What the OS answers when the device's access cannot be taken away; the buffer is lost then.
     pub fn unmap(mut self) -> Result<HostBuffer> {
-        let Some(Lent { mut buffer, bounce }) = self.revoke() else {
+        let Some(Lent { mut buffer, bounce }) = self.revoke()? else {
             return Err(Error::Invalid { what: "mapping is already unmapped", value: String::new() });
         };
         if let (Some(slot), true) = (&bounce, D::DIRECTION.device_writes()) {
@@ -128,7 +132,9 @@ impl<D: Direction> Mapping<D> {
 
 impl<D> Drop for Mapping<D> {
     fn drop(&mut self) {
-        self.revoke();
+        if let Err(error) = self.revoke() {
+            log::error!("a buffer is kept, since the device still reaches it: {error}");
+        }
     }
 }
 
@@ -195,8 +201,11 @@ pub(super) fn map_list<D: Direction>(
         match map(backend, pool, mask, buffer) {
             Ok(mapping) => mapped.push(mapping),
             Err((error, buffer)) => {
-                let mut all: Vec<_> =
-                    mapped.into_iter().filter_map(|mut m: Mapping<D>| m.revoke()).map(|l| l.buffer).collect();
+                let mut all: Vec<_> = mapped
+                    .into_iter()
+                    .filter_map(|mut m: Mapping<D>| m.revoke().ok()?)
+                    .map(|l| l.buffer)
+                    .collect();
                 all.push(buffer);
                 all.extend(rest);
                 return Err((error, all));

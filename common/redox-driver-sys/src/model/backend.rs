@@ -153,9 +153,10 @@ unsafe impl Backend for ModelDma {
         Ok(Some(addr))
     }
 
-    fn unmap(&self, addr: u64, len: usize) {
+    fn unmap(&self, addr: u64, len: usize) -> Result<()> {
         self.host.lock().machine.windows.remove(&addr);
         self.other.as_ref().unwrap_or(&self.space).give_back(addr, len as u64);
+        Ok(())
     }
 
     fn name(&self) -> &'static str {

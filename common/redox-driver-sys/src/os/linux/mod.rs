@@ -1,13 +1,11 @@
 //! Linux: epoll, eventfd, VFIO.
 
-mod irq;
 mod poller;
 mod vfio;
 
-pub(crate) use irq::InterruptFd;
 pub(crate) use poller::Poller;
 use rustix::time::{ClockId, clock_gettime};
-pub(crate) use vfio::open_function;
+pub(crate) use vfio::{InterruptFd, open_function};
 
 use crate::time::Time;
 
