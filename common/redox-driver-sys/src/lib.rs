@@ -12,6 +12,8 @@ pub mod error;
 pub mod event;
 pub mod fd;
 pub mod irq;
+#[cfg(feature = "mark")]
+pub mod mark;
 pub mod mmio;
 #[cfg(feature = "model")]
 pub mod model;
