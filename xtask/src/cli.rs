@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::rig::{self, Rig};
-use crate::{smoke, workspace};
+use crate::{dev, smoke, workspace};
 
 /// Developer commands of the Red Bear drivers.
 #[derive(Debug, Parser)]
@@ -18,6 +18,22 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the workspace's tests, with nextest where it is installed
+    Test {
+        /// Shorten the long property and fault runs (tests see RB_QUICK=1)
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Type-check every crate for Redox with the stable toolchain
+    RedoxCheck {
+        #[command(flatten)]
+        rig: rig::Options,
+    },
+    /// Run everything that must hold before a change lands
+    Ci {
+        #[command(flatten)]
+        rig: rig::Options,
+    },
     /// Obtain QEMU, the guest kernel and the guest userland, and nothing else
     Fetch {
         #[command(flatten)]
@@ -38,6 +54,14 @@ pub fn run() -> Result<ExitCode> {
     let cli = Cli::parse();
     let target = workspace::target()?;
     match cli.command {
+        Command::Test { quick } => {
+            let counts = dev::test::run(quick)?;
+            println!("{counts}");
+            let good = counts.failed == 0 && counts.passed > 0;
+            Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::RedoxCheck { rig } => dev::redox::run(&rig).map(|()| ExitCode::SUCCESS),
+        Command::Ci { rig } => dev::ci::run(&rig).map(|()| ExitCode::SUCCESS),
         Command::Fetch { rig } => {
             let rig = Rig::prepare(&rig, &target)?;
             println!("QEMU {}, kernel {}", rig.qemu.version, rig.kernel.version);

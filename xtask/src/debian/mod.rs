@@ -53,11 +53,7 @@ pub fn install(apt: &Apt, what: &str, wanted: Wanted<'_>, tree: &Path) -> Result
     step.done(&format!("{} fetched", packages.len()));
 
     let mut step = Step::begin(format!("{what}: unpacking"));
-    let partial = tree.with_extension("partial");
-    if partial.exists() {
-        std::fs::remove_dir_all(&partial).with_context(|| format!("cannot remove {}", partial.display()))?;
-    }
-    unpack::create_tree(&partial)?;
+    let partial = fresh(tree)?;
     for package in &packages {
         step.tick(&package.name);
         unpack(&apt.archive(package), &partial)?;
@@ -68,4 +64,26 @@ pub fn install(apt: &Apt, what: &str, wanted: Wanted<'_>, tree: &Path) -> Result
     std::fs::rename(&partial, tree).with_context(|| format!("cannot rename {}", partial.display()))?;
     step.done(&tree.display().to_string());
     Ok(())
+}
+
+/// Unpacks one package into a new tree, which appears under its name only when it is whole.
+///
+/// # Errors
+/// When the package cannot be unpacked.
+pub fn unpack_new(archive: &Path, tree: &Path) -> Result<()> {
+    let partial = fresh(tree)?;
+    unpack(archive, &partial)?;
+    std::fs::rename(&partial, tree).with_context(|| format!("cannot rename {}", partial.display()))
+}
+
+/// An empty tree beside the one that it will become.
+fn fresh(tree: &Path) -> Result<PathBuf> {
+    let mut name = tree.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    let partial = tree.with_file_name(name);
+    if partial.exists() {
+        std::fs::remove_dir_all(&partial).with_context(|| format!("cannot remove {}", partial.display()))?;
+    }
+    unpack::create_tree(&partial)?;
+    Ok(partial)
 }
