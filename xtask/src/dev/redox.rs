@@ -4,7 +4,7 @@
 //! the library is checked from its source along with the crates (`-Zbuild-std`). The source must
 //! be that of the very same compiler: from the toolchain where it has it, else from Debian.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -27,7 +27,7 @@ pub fn run(options: &rig::Options) -> Result<()> {
     let target = workspace::target()?;
     let dir = target.join("redox");
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let wrapper = rustc(&dir, options, &target)?;
+    let compiler = rustc(&dir, options, &target)?;
     let names: Vec<String> = workspace::packages()?
         .into_iter()
         .filter(workspace::Package::supports_redox)
@@ -45,7 +45,11 @@ pub fn run(options: &rig::Options) -> Result<()> {
         if tool == "clippy" {
             command.args(["--", "-D", "warnings"]);
         }
-        command.env("RUSTC", &wrapper).env("RUSTC_BOOTSTRAP", "1");
+        command.env("RUSTC", &compiler.program).env("RUSTC_BOOTSTRAP", "1");
+        if let Some(sysroot) = &compiler.sysroot {
+            // clippy's driver replaces the compiler and takes the sysroot from here.
+            command.env("SYSROOT", sysroot);
+        }
         let status = command.status().context("cannot start cargo")?;
         if !status.success() {
             bail!("cargo {tool} for {TARGET} failed");
@@ -54,12 +58,19 @@ pub fn run(options: &rig::Options) -> Result<()> {
     Ok(())
 }
 
-/// A compiler whose sysroot has the library's source: the toolchain's own, or a wrapper around it.
-fn rustc(dir: &Path, options: &rig::Options, target: &Path) -> Result<PathBuf> {
+/// A compiler whose sysroot has the library's source.
+struct Compiler {
+    program: PathBuf,
+    /// The sysroot, where it is not the toolchain's own.
+    sysroot: Option<PathBuf>,
+}
+
+/// The toolchain's compiler, or a wrapper that gives it another sysroot.
+fn rustc(dir: &Path, options: &rig::Options, target: &Path) -> Result<Compiler> {
     let real = std::env::var_os("RUSTC").map_or_else(|| PathBuf::from("rustc"), PathBuf::from);
     let sysroot = PathBuf::from(output(Command::new(&real).args(["--print", "sysroot"]))?.trim());
     if sysroot.join("lib/rustlib/src/rust/library/Cargo.lock").exists() {
-        return Ok(real);
+        return Ok(Compiler { program: real, sysroot: None });
     }
     let verbose = output(Command::new(&real).arg("-vV"))?;
     let field = |name: &str| {
@@ -82,14 +93,11 @@ fn rustc(dir: &Path, options: &rig::Options, target: &Path) -> Result<PathBuf> {
         sysroot.join("bin/rustc").display(),
         shadow.display()
     );
-    if std::fs::read_to_string(&wrapper).is_ok_and(|old| old == script) {
-        return Ok(wrapper);
+    if !std::fs::read_to_string(&wrapper).is_ok_and(|old| old == script) {
+        std::fs::write(&wrapper, script)?;
+        std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755))?;
     }
-    std::fs::write(&wrapper, script)?;
-    let mut permissions = std::fs::metadata(&wrapper)?.permissions();
-    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
-    std::fs::set_permissions(&wrapper, permissions)?;
-    Ok(wrapper)
+    Ok(Compiler { program: wrapper, sysroot: Some(shadow) })
 }
 
 /// Makes a link, replacing one that leads elsewhere.
