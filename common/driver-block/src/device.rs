@@ -230,4 +230,9 @@ pub trait Controller: Send {
     /// # Errors
     /// The device did not confirm; DMA has ended all the same.
     fn shutdown(&mut self, queues: Vec<Self::Queue>) -> Result<(), BlockError>;
+
+    /// A report for people: identity, health, counts. May ask the device, within its deadlines.
+    fn inspect(&mut self) -> String {
+        String::new()
+    }
 }

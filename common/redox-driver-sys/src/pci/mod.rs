@@ -246,16 +246,23 @@ impl PciFunction {
         self.backend.map_bar(bar)
     }
 
-    /// Lets the function respond to memory accesses and start transactions, or forbids the latter.
+    /// Lets the function respond to memory accesses.
+    ///
+    /// # Errors
+    /// What the OS answers.
+    pub fn enable_memory(&self) -> Result<()> {
+        let command =
+            Command::from_bits_retain(self.config_read_u16(header::COMMAND)?) | Command::MEMORY_SPACE;
+        self.config_write_u16(header::COMMAND, command.bits())
+    }
+
+    /// Lets the function start transactions, or forbids it.
     ///
     /// # Errors
     /// What the OS answers.
     pub fn set_bus_master(&self, on: bool) -> Result<()> {
         let mut command = Command::from_bits_retain(self.config_read_u16(header::COMMAND)?);
         command.set(Command::BUS_MASTER, on);
-        if on {
-            command.insert(Command::MEMORY_SPACE);
-        }
         self.config_write_u16(header::COMMAND, command.bits())
     }
 

@@ -1,0 +1,2 @@
+//! The NVMe daemon.
+fn main() {}
