@@ -6,9 +6,15 @@
 
 mod device;
 mod error;
+pub mod queue;
+mod request;
+mod statistics;
 
 pub use device::{
     Command, Completed, Controller, ControllerEvent, Disk, DiskId, HardwareQueue, LbaRange, Limits,
     Operation, SubmitError, WriteCache,
 };
 pub use error::BlockError;
+pub use queue::{Queue, QueueOptions};
+pub use request::{Completion, Expired, Rejected, Request, Segments};
+pub use statistics::{OPERATIONS, OperationStatistics, Statistics};

@@ -1,0 +1,151 @@
+//! From completions to answers: retries, errors, and what must follow before a request is done.
+
+use redox_driver_sys::time::Time;
+
+use super::{Queue, find_disk, gather::Cursor, slots::List, tags::State};
+use crate::{
+    device::{Completed, HardwareQueue, Operation},
+    error::BlockError,
+    request::Completion,
+};
+
+impl<H: HardwareQueue> Queue<H> {
+    /// Takes in one completion of the hardware.
+    pub(super) fn completed(&mut self, completed: Completed, now: Time) {
+        let Completed { tag, result } = completed;
+        if !self.tags.is_running(tag) {
+            self.statistics.stray += 1;
+            return;
+        }
+        self.tags.leave(tag);
+        match result {
+            Ok(()) => self.settle(tag, Ok(())),
+            Err(error) => self.failed(tag, error, now),
+        }
+    }
+
+    /// Decides about a command that was not carried out; its tag is in no list.
+    pub(super) fn failed(&mut self, tag: u16, error: BlockError, now: Time) {
+        let state = &mut self.tags[tag];
+        if error.is_retryable() && state.retries < self.options.retries {
+            let delay = match error {
+                BlockError::Transient => self.options.retry_delay.saturating_mul(1 << state.retries.min(10)),
+                _ => std::time::Duration::ZERO,
+            };
+            state.retries += 1;
+            self.statistics.of_mut(state.work.counted).retries += 1;
+            self.tags.enter(tag, State::Queued, now.plus(delay));
+            return;
+        }
+        let error = if error.is_retryable() && state.expired { BlockError::TimedOut } else { error };
+        if state.work.count > 1 && state.work.operation != Operation::Flush && concerns_a_part(error) {
+            self.separate(tag);
+        } else {
+            self.settle(tag, Err(error));
+        }
+    }
+
+    /// Has each request of a failed command try by itself: the error belongs to one of them only.
+    fn separate(&mut self, tag: u16) {
+        let work = self.tags[tag].work;
+        let mut list = List::EMPTY;
+        let mut index = work.head;
+        for _ in 0..work.count {
+            let slot = &mut self.slots[index];
+            let next = slot.next;
+            slot.outstanding = 0;
+            slot.issued = 0;
+            slot.cursor = Cursor::default();
+            slot.alone = true;
+            slot.waiting = true;
+            list.push_back(&mut self.slots, index);
+            index = next;
+        }
+        let backlog = self.backlog.take();
+        list.append(&mut self.slots, backlog);
+        self.backlog = list;
+        self.tags.release(tag);
+    }
+
+    /// Ends a command for good; its tag is in no list.
+    pub(super) fn settle(&mut self, tag: u16, result: Result<(), BlockError>) {
+        let work = &self.tags[tag].work;
+        let (head, count, blocks, disk) = (work.head, work.count, work.blocks, work.disk);
+        let flush = work.operation == Operation::Flush;
+        self.tags.release(tag);
+        if flush && let Some(disk) = find_disk(&mut self.disks, disk) {
+            disk.flush_running = false;
+        }
+        let mut index = head;
+        for _ in 0..count {
+            let slot = &mut self.slots[index];
+            let next = slot.next;
+            slot.outstanding -= 1;
+            match result {
+                Ok(()) if flush => {}
+                Ok(()) => slot.done += if count == 1 { blocks } else { slot.request.blocks },
+                Err(error) => {
+                    slot.error.get_or_insert(error);
+                }
+            }
+            if slot.outstanding == 0 && !slot.waiting {
+                if slot.error.is_none() && slot.flush_after {
+                    slot.flush_after = false;
+                    self.join_flush(index);
+                } else {
+                    self.answer(index);
+                }
+            }
+            index = next;
+        }
+    }
+
+    /// Answers a request that is in no list and no command.
+    pub(super) fn answer(&mut self, index: u32) {
+        let slot = &self.slots[index];
+        let bytes = slot.done << slot.shift;
+        let result = slot.error.map_or(Ok(()), Err);
+        let counters = self.statistics.of_mut(slot.request.operation);
+        match result {
+            Ok(()) => counters.succeeded += 1,
+            Err(_) => counters.failed += 1,
+        }
+        counters.bytes += bytes;
+        self.answers.push(Completion { cookie: slot.request.cookie, result, bytes });
+        self.slots.release(index);
+    }
+
+    /// Looks again at all that waits, after a disk has changed.
+    pub(super) fn recheck_waiting(&mut self) {
+        self.plugged = self.recheck(self.plugged);
+        self.backlog = self.recheck(self.backlog);
+    }
+
+    fn recheck(&mut self, mut list: List) -> List {
+        let mut kept = List::EMPTY;
+        while let Some(index) = list.pop_front(&self.slots) {
+            let slot = &mut self.slots[index];
+            let verdict = match find_disk(&mut self.disks, slot.request.disk) {
+                None => Err(BlockError::Gone),
+                Some(disk) if disk.shift != slot.shift => Err(BlockError::Invalid),
+                Some(disk) => disk.check(&slot.request),
+            };
+            match verdict {
+                Ok(()) => kept.push_back(&mut self.slots, index),
+                Err(error) => {
+                    slot.error.get_or_insert(error);
+                    slot.waiting = false;
+                    if slot.outstanding == 0 {
+                        self.answer(index);
+                    }
+                }
+            }
+        }
+        kept
+    }
+}
+
+/// Whether an error may come from only one of the requests that share a command.
+fn concerns_a_part(error: BlockError) -> bool {
+    matches!(error, BlockError::Medium | BlockError::NoSpace | BlockError::OutOfRange | BlockError::Invalid)
+}
