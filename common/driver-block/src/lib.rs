@@ -6,9 +6,11 @@
 
 mod device;
 mod error;
+pub mod frontend;
 pub mod queue;
 mod request;
 mod statistics;
+mod waker;
 
 pub use device::{
     Command, Completed, Controller, ControllerEvent, Disk, DiskId, HardwareQueue, LbaRange, Limits,
@@ -18,3 +20,4 @@ pub use error::BlockError;
 pub use queue::{Queue, QueueOptions};
 pub use request::{Completion, Expired, Rejected, Request, Segments};
 pub use statistics::{OPERATIONS, OperationStatistics, Statistics};
+pub use waker::Waker;

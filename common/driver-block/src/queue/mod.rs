@@ -185,6 +185,11 @@ impl<H: HardwareQueue> Queue<H> {
         outcome
     }
 
+    /// Appends the answers that are there without asking the hardware: what [`kick`](Self::kick) could answer by itself.
+    pub fn take_answers(&mut self, answers: &mut Vec<Completion>) {
+        answers.append(&mut self.answers);
+    }
+
     /// What is to be done about commands that take too long; to be called until it gives `None`, after
     /// [`poll`](Self::poll), so that a process that was not scheduled does not blame the device.
     pub fn expired(&mut self, now: Time) -> Option<Expired> {

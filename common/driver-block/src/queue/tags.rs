@@ -311,6 +311,7 @@ mod tests {
         tags.leave(2);
         assert_eq!(tags.within_depth(2), Some(0));
         assert_eq!(tags[0].work.lba, 2);
+        tags.enter(0, State::Running, Time::default());
         tags.set_depth(4);
         assert_eq!((tags.take(IDLE), tags.take(IDLE), tags.take(IDLE)), (Some(2), Some(3), None));
     }
