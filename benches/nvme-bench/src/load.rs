@@ -1,0 +1,244 @@
+//! The load: a fixed number of operations, a fixed number of them in flight.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use driver_block::{
+    Command, Completed, Completion, Disk, DiskId, HardwareQueue, LbaRange, Operation, Queue, QueueOptions,
+    Request, Segments,
+};
+use nvmed::{IoQueue, NvmeController};
+use redox_driver_sys::{dma::Segment, event::EventQueue, mark, time::Clock};
+
+/// Longest wait for an interrupt before the queue is looked at all the same.
+const POLL: Duration = Duration::from_millis(100);
+/// Rounds of polling between two looks at the clock.
+const ROUNDS: u32 = 1 << 14;
+
+/// What to do.
+pub(crate) struct Job {
+    pub(crate) operation: Operation,
+    pub(crate) random: bool,
+    pub(crate) size: u32,
+    pub(crate) depth: u16,
+    pub(crate) batch: u16,
+    pub(crate) operations: u64,
+    pub(crate) warmup: u64,
+    pub(crate) label: u8,
+    pub(crate) deadline: Duration,
+}
+
+/// The part of the path that is measured.
+pub(crate) trait Path {
+    fn submit(&mut self, slot: u16, job: &Job, lba: u64, blocks: u32, segment: Segment)
+    -> anyhow::Result<()>;
+    fn commit(&mut self, clock: &Clock);
+    /// Appends the slots whose operation has ended.
+    fn reap(&mut self, clock: &Clock, ended: &mut Vec<u16>) -> anyhow::Result<()>;
+    fn hardware(&self) -> Option<&IoQueue>;
+    fn into_hardware(self) -> Vec<IoQueue>;
+}
+
+/// The driver's queue alone.
+pub(crate) struct Raw {
+    queue: IoQueue,
+    disk: DiskId,
+    completed: Vec<Completed>,
+}
+
+impl Raw {
+    pub(crate) fn new(queue: IoQueue, disk: &Disk) -> Self {
+        let completed = Vec::with_capacity(usize::from(queue.depth()));
+        Raw { queue, disk: disk.id, completed }
+    }
+}
+
+impl Path for Raw {
+    fn submit(
+        &mut self,
+        slot: u16,
+        job: &Job,
+        lba: u64,
+        blocks: u32,
+        segment: Segment,
+    ) -> anyhow::Result<()> {
+        let command = Command {
+            operation: job.operation,
+            disk: self.disk,
+            fua: false,
+            ranges: &[LbaRange { lba, blocks }],
+            segments: &[segment],
+        };
+        Ok(self.queue.submit(slot, &command)?)
+    }
+
+    fn commit(&mut self, _clock: &Clock) {
+        self.queue.commit();
+    }
+
+    fn reap(&mut self, _clock: &Clock, ended: &mut Vec<u16>) -> anyhow::Result<()> {
+        self.queue.reap(&mut self.completed)?;
+        for completed in self.completed.drain(..) {
+            completed.result?;
+            ended.push(completed.tag);
+        }
+        Ok(())
+    }
+
+    fn hardware(&self) -> Option<&IoQueue> {
+        Some(&self.queue)
+    }
+
+    fn into_hardware(self) -> Vec<IoQueue> {
+        vec![self.queue]
+    }
+}
+
+/// The block layer over the driver's queue.
+pub(crate) struct Layered {
+    queue: Queue<IoQueue>,
+    disk: DiskId,
+    answers: Vec<Completion>,
+}
+
+impl Layered {
+    pub(crate) fn new(hardware: IoQueue, disk: &Disk, job: &Job) -> anyhow::Result<Self> {
+        let mut queue =
+            Queue::new(hardware, QueueOptions::new(u32::from(job.depth), Duration::from_secs(30)));
+        queue.set_disk(disk)?;
+        Ok(Layered { queue, disk: disk.id, answers: Vec::with_capacity(usize::from(job.depth)) })
+    }
+}
+
+impl Path for Layered {
+    fn submit(
+        &mut self,
+        slot: u16,
+        job: &Job,
+        lba: u64,
+        blocks: u32,
+        segment: Segment,
+    ) -> anyhow::Result<()> {
+        let segments = Segments::from_slice(&[segment]);
+        let request = Request::transfer(job.operation, self.disk, lba, blocks.into(), segments, slot.into());
+        Ok(self.queue.submit(request)?)
+    }
+
+    fn commit(&mut self, clock: &Clock) {
+        self.queue.kick(clock.coarse());
+    }
+
+    fn reap(&mut self, clock: &Clock, ended: &mut Vec<u16>) -> anyhow::Result<()> {
+        self.queue.poll(clock.coarse(), &mut self.answers)?;
+        for answer in self.answers.drain(..) {
+            answer.result?;
+            ended.push(u16::try_from(answer.cookie).unwrap_or(0));
+        }
+        Ok(())
+    }
+
+    fn hardware(&self) -> Option<&IoQueue> {
+        self.queue.hardware()
+    }
+
+    fn into_hardware(mut self) -> Vec<IoQueue> {
+        self.queue.take_hardware().into_iter().collect()
+    }
+}
+
+/// Where the next operation goes: xorshift64, or one after the other.
+struct Places {
+    slots: u64,
+    next: u64,
+    random: bool,
+}
+
+impl Places {
+    fn take(&mut self) -> u64 {
+        if self.random {
+            self.next ^= self.next << 13;
+            self.next ^= self.next >> 7;
+            self.next ^= self.next << 17;
+            self.next % self.slots
+        } else {
+            self.next = (self.next + 1) % self.slots;
+            self.next
+        }
+    }
+}
+
+/// Runs the job and gives its measured time and the queue back.
+pub(crate) fn run<P: Path>(
+    mut path: P,
+    controller: &NvmeController,
+    disk: &Disk,
+    job: &Job,
+) -> anyhow::Result<(Duration, Vec<IoQueue>)> {
+    let clock = controller.clock().clone();
+    let buffer = controller.dma().allocate(usize::from(job.depth) * job.size as usize)?;
+    let segments: Vec<Segment> = (0..usize::from(job.depth))
+        .map(|slot| buffer.segment(slot * job.size as usize, job.size))
+        .collect::<Result<_, _>>()?;
+    let blocks = job.size / disk.limits.block_size;
+    let mut places = Places { slots: disk.blocks / u64::from(blocks), next: 0x9e37_79b9, random: job.random };
+    ensure!(places.slots > 0, "the namespace is smaller than one operation");
+    let mut events = EventQueue::new(&clock)?;
+    let polled = match path.hardware().and_then(HardwareQueue::interrupt) {
+        Some(interrupt) => {
+            events.add_interrupt(interrupt, 0)?;
+            false
+        }
+        None => true,
+    };
+
+    let mut free: Vec<u16> = (0..job.depth).rev().collect();
+    let mut ended = Vec::with_capacity(usize::from(job.depth));
+    let mut ready = Vec::new();
+    let mut phase = |operations: u64| -> anyhow::Result<()> {
+        let deadline = Instant::now() + job.deadline;
+        let mut rounds = 0;
+        let (mut submitted, mut done) = (0, 0);
+        while done < operations {
+            let in_flight = submitted - done;
+            let room = (free.len() as u64).min(operations - submitted);
+            if room >= u64::from(job.batch) || (room > 0 && in_flight == 0) {
+                for _ in 0..room {
+                    let Some(slot) = free.pop() else { break };
+                    let lba = places.take() * u64::from(blocks);
+                    path.submit(slot, job, lba, blocks, segments[usize::from(slot)])?;
+                    submitted += 1;
+                }
+                path.commit(&clock);
+            }
+            if !polled {
+                ready.clear();
+                events.wait(POLL, &mut ready)?;
+                if let Some(interrupt) = path.hardware().and_then(HardwareQueue::interrupt) {
+                    interrupt.take()?;
+                }
+            }
+            path.reap(&clock, &mut ended)?;
+            if !polled && let Some(interrupt) = path.hardware().and_then(HardwareQueue::interrupt) {
+                interrupt.rearm()?;
+            }
+            done += ended.len() as u64;
+            free.append(&mut ended);
+            rounds += 1;
+            if rounds % ROUNDS == 0 {
+                ensure!(
+                    Instant::now() < deadline,
+                    "{done} of {operations} operations within {:?}",
+                    job.deadline
+                );
+            }
+        }
+        Ok(())
+    };
+    phase(job.warmup).context("warm-up")?;
+    mark::begin(job.label);
+    let start = Instant::now();
+    phase(job.operations)?;
+    let elapsed = start.elapsed();
+    mark::end(job.label);
+    Ok((elapsed, path.into_hardware()))
+}
