@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::rig::{self, Rig};
-use crate::{dev, smoke, workspace};
+use crate::{demo, dev, smoke, workspace};
 
 /// Developer commands of the Red Bear drivers.
 #[derive(Debug, Parser)]
@@ -18,6 +18,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show drivers at work in QEMU guests; writes target/demo/report.html
+    Demo(demo::Selection),
+    /// Boot an interactive guest with a driver's devices, its daemon and a shell
+    Qemu {
+        /// The driver, as nvmed
+        driver: String,
+        #[command(flatten)]
+        rig: rig::Options,
+    },
     /// Run the workspace's tests, with nextest where it is installed
     Test {
         /// Shorten the long property and fault runs (tests see RB_QUICK=1)
@@ -54,6 +63,8 @@ pub fn run() -> Result<ExitCode> {
     let cli = Cli::parse();
     let target = workspace::target()?;
     match cli.command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Qemu { driver, rig } => demo::interact(&driver, &rig),
         Command::Test { quick } => {
             let counts = dev::test::run(quick)?;
             println!("{counts}");
@@ -68,5 +79,15 @@ pub fn run() -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Smoke { rig } => smoke::run(&Rig::prepare(&rig, &target)?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn is_a_valid_command() {
+        super::Cli::command().debug_assert();
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod debian;
+pub mod demo;
 pub mod dev;
 pub mod process;
 pub mod progress;

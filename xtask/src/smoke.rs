@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::rig::console::Message;
+use crate::demo::print;
 use crate::rig::{Guest, Rig};
 
 const MIB: u64 = 1 << 20;
@@ -33,17 +33,4 @@ pub fn run(rig: &Rig) -> Result<ExitCode> {
     );
     let good = outcome.status == 0 && outcome.checks.iter().all(|check| check.passed);
     Ok(if good && !outcome.checks.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Prints a message of a guest as it comes.
-pub fn print(message: &Message) {
-    match message {
-        Message::Check(check) => {
-            let word = if check.passed { "PASS" } else { "FAIL" };
-            println!("{word}  {} ({:.1} s)  {}", check.name, check.took.as_secs_f64(), check.detail);
-        }
-        Message::Note(note) => println!("      {note}"),
-        Message::Metric(metric) => println!("      {} {} {}", metric.name, metric.value, metric.unit),
-        Message::Ready | Message::Host { .. } | Message::Exit(_) | Message::Unknown(_) => {}
-    }
 }

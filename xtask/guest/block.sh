@@ -1,0 +1,135 @@
+# Functions for scripts that try a disk. SUBJECT is the daemon under test, or "linux" to try the
+# script itself on Linux's own driver.
+
+OUT=/rig/out
+SPAWNER_LOG=$OUT/pcid-spawner.txt
+
+# Starts pcid-spawner, which starts the daemons; their log is its log.
+start_spawner() {
+    modprobe vfio-pci && modprobe ublk_drv || return 1
+    pcid-spawner --config /rig/pcid.d >>"$SPAWNER_LOG" 2>&1 &
+    SPAWNER=$!
+}
+
+# subject_disk PCI_ADDRESS [NAMESPACE]: the disk of a PCI function under test.
+subject_disk() {
+    if [ "$SUBJECT" = linux ]; then
+        linux_disk "$1" "${2:-1}"
+    else
+        daemon_disk "$1" "${2:-1}"
+    fi
+}
+
+linux_disk() {
+    local disk
+    for disk in /sys/block/nvme*n"$2"; do
+        case $(readlink -f "$disk") in
+        */"$1"/*)
+            echo "/dev/${disk##*/}"
+            return 0
+            ;;
+        esac
+    done
+    return 1
+}
+
+# The daemon names each disk by a link that has the PCI address in it.
+daemon_disk() {
+    local link
+    link=$(find /dev /run -type l -lname '*ublkb*' -name "*$1*" 2>/dev/null | sort | sed -n "${2}p")
+    [ -n "$link" ] && disk=$(readlink -f "$link") && [ -b "$disk" ] && echo "$disk"
+}
+
+# The process that serves a disk, by what the kernel knows of it.
+daemon_pid() { pidof -s "$SUBJECT"; }
+
+# partition DISK NUMBER
+partition() {
+    case $1 in
+    *[0-9]) echo "${1}p$2" ;;
+    *) echo "$1$2" ;;
+    esac
+}
+
+# make_tree DIRECTORY: 5,000 files of many sizes in 50 directories.
+make_tree() {
+    local i
+    for i in $(seq 50); do
+        mkdir -p "$1/$i"
+        head -c $((i * 40 * 512)) /dev/urandom | (cd "$1/$i" && split -a 3 -b $((i * 205)) - file)
+    done
+    [ "$(find "$1" -type f | wc -l)" = 5000 ]
+}
+
+# sums DIRECTORY: a checksum of each file.
+sums() { (cd "$1" && find . -type f -print0 | sort -z | xargs -0 sha256sum); }
+
+drop_caches() { sync && echo 3 >/proc/sys/vm/drop_caches; }
+
+# verify_fio DISK SIZE OPTION...: writes and verifies random sizes.
+verify_fio() {
+    local disk=$1 size=$2
+    shift 2
+    fio --name=verify --filename="$disk" --direct=1 --ioengine=io_uring --rw=randwrite \
+        --size="$size" --verify=crc32c --verify_fatal=1 --do_verify=1 --verify_backlog=512 \
+        --group_reporting "$@"
+}
+
+# quick_iops DISK OPTION...: requests per second of a short run.
+quick_iops() {
+    local disk=$1
+    shift
+    fio --name=speed --filename="$disk" --direct=1 --ioengine=io_uring --rw=randread --bs=4k \
+        --size=64m --runtime=4 --time_based --minimal "$@" | cut -d';' -f 8
+}
+
+# trim_shrinks IMAGE MOUNTPOINT: a removed file's blocks are freed on the host.
+trim_shrinks() {
+    local before after
+    dd if=/dev/urandom of="$2/fill" bs=1M count=64 conv=fsync status=none || return 1
+    before=$(host blocks "$1") || return 1
+    rm "$2/fill"
+    sync
+    fstrim "$2" || return 1
+    after=$(host blocks "$1") || return 1
+    echo "$before bytes before, $after after"
+    [ "$after" -lt $((before - 60000000)) ]
+}
+
+# fsync_arrives FILE: an fsync makes QEMU's controller see a flush command.
+fsync_arrives() {
+    local before after
+    sync
+    before=$(host trace-count "pci_nvme_flush_ns ") || return 1
+    dd if=/dev/urandom of="$1" bs=4k count=1 conv=fsync status=none || return 1
+    after=$(host trace-count "pci_nvme_flush_ns ") || return 1
+    echo "$((after - before)) flushes for one fsync"
+    [ "$after" -gt "$before" ]
+}
+
+# gpt_appears DISK: three partitions at the places that were asked for, and no others.
+gpt_appears() {
+    local disk=$1 expected found
+    sgdisk -Z "$disk" >/dev/null 2>&1
+    sgdisk -n 1:2048:+32M -n 2:0:+64M -n 3:0:+16M "$disk" >/dev/null || return 1
+    blockdev --rereadpt "$disk"
+    wait_for 10 test -b "$(partition "$disk" 3)" || return 1
+    expected="2048:65536 67584:131072 198656:32768 "
+    found=$(for n in 1 2 3; do
+        p=/sys/class/block/$(basename "$(partition "$disk" "$n")")
+        printf '%s:%s ' "$(cat "$p/start")" "$(cat "$p/size")"
+    done)
+    echo "$found"
+    [ "$found" = "$expected" ] && [ ! -e "$(partition "$disk" 4)" ]
+}
+
+# completed DISK: requests that the kernel has seen completed.
+completed() { awk '{ print $1 + $5 }' "/sys/block/${1##*/}/stat"; }
+
+# advances DISK: requests are being completed.
+advances() {
+    local before
+    before=$(completed "$1")
+    sleep 0.3
+    [ "$(completed "$1")" -gt "$before" ]
+}

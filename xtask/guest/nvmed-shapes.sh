@@ -1,0 +1,93 @@
+# Controllers with tight limits, and blocks that fail.
+
+. /rig/guest/block.sh
+
+FAULTY=0000:00:09.0
+
+# Linux's own driver turns the controller's media errors into ENODATA.
+ERROR='Input/output error'
+[ "$SUBJECT" = linux ] && ERROR='No data available'
+
+if [ "$SUBJECT" = linux ]; then
+    modprobe nvme
+else
+    start_spawner || exit
+fi
+
+# shape ADDRESS NAMESPACE OPTION...: the disk appears and carries verified data.
+shape() {
+    local address=$1 namespace=$2 disk
+    shift 2
+    wait_for 30 subject_disk "$address" "$namespace" || { echo "no disk"; return 1; }
+    disk=$(subject_disk "$address" "$namespace")
+    verify_fio "$disk" 16m --iodepth=16 "$@" >/tmp/fio 2>&1 || { tail -n 3 /tmp/fio; return 1; }
+    echo "$disk, $(blockdev --getsize64 "$disk") bytes, $(blockdev --getss "$disk") bytes per block"
+}
+
+small_transfers() { shape 0000:00:04.0 1 --bsrange=512-128k; }
+one_queue() { shape 0000:00:05.0 1 --bsrange=512-64k --numjobs=2 --offset_increment=16m; }
+one_vector() { shape 0000:00:06.0 1 --bsrange=512-64k --numjobs=2 --offset_increment=16m; }
+
+big_blocks() {
+    local disk
+    shape 0000:00:07.0 1 --bsrange=4k-64k || return 1
+    disk=$(subject_disk 0000:00:07.0)
+    [ "$(blockdev --getss "$disk")" = 4096 ] || return 1
+    # A part of a block must be refused.
+    ! dd if=/dev/zero of="$disk" bs=512 count=1 oflag=direct status=none 2>/dev/null
+}
+
+# Each namespace has its own size and keeps its own data.
+namespaces() {
+    local first second
+    shape 0000:00:08.0 1 --bs=4k && shape 0000:00:08.0 2 --bs=4k || return 1
+    first=$(subject_disk 0000:00:08.0 1)
+    second=$(subject_disk 0000:00:08.0 2)
+    [ "$(blockdev --getsize64 "$first")" = $((128 << 20)) ] &&
+        [ "$(blockdev --getsize64 "$second")" = $((64 << 20)) ] || return 1
+    dd if=/dev/zero of="$first" bs=4k count=1 oflag=direct status=none
+    yes second | head -c 4096 | dd of="$second" bs=4k count=1 iflag=fullblock oflag=direct status=none
+    cmp -n 4096 "$first" /dev/zero && ! cmp -s -n 4096 "$second" /dev/zero &&
+        echo "$first $(blockdev --getsize64 "$first"), $second $(blockdev --getsize64 "$second")"
+}
+
+# Sectors 20480 (reading) and 40960 (writing) fail; dd counts in blocks of 4096 bytes.
+try_read() { dd if="$DISK" of=/dev/null bs=4k skip="$1" count=1 iflag=direct status=none 2>&1; }
+try_write() { dd if=/dev/zero of="$DISK" bs=4k seek="$1" count=1 oflag=direct status=none 2>&1; }
+
+failing_read() {
+    local said
+    try_read 2559 && try_read 2561 || return 1
+    said=$(try_read 2560) && { echo "reading it succeeds"; return 1; }
+    grep -q "$ERROR" <<<"$said" || { echo "$said"; return 1; }
+    try_read 2559 && try_read 2561 && echo "block 2560: ${said##*: }; its neighbours read"
+}
+
+failing_write() {
+    local said
+    try_write 5119 && try_write 5121 || return 1
+    said=$(try_write 5120) && { echo "writing it succeeds"; return 1; }
+    grep -q "$ERROR" <<<"$said" || { echo "$said"; return 1; }
+    try_write 5119 && try_write 5121 && echo "block 5120: ${said##*: }; its neighbours are written"
+}
+
+outlives() {
+    [ -b "$DISK" ] && pidof "$SUBJECT" >/dev/null && try_read 1 &&
+        ! grep -qiE 'panicked|respawn' "$SPAWNER_LOG" && echo "processes $(pidof "$SUBJECT")"
+}
+
+check "mdts=1" small_transfers
+check "max_ioqpairs=1" one_queue
+check "msix_qsize=1" one_vector
+check "4096-byte blocks" big_blocks
+check "two namespaces" namespaces
+wait_for 20 subject_disk "$FAULTY"
+DISK=$(subject_disk "$FAULTY") || exit
+check "a failing block is EIO to its reader alone" failing_read
+check "a failing block is EIO to its writer alone" failing_write
+if [ "$SUBJECT" != linux ]; then
+    check "the daemon outlives the errors" outlives
+    kill -TERM "$SPAWNER"
+    wait "$SPAWNER"
+fi
+exit 0

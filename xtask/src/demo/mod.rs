@@ -1,0 +1,98 @@
+//! `cargo xtask demo`: a driver at work in guests, with every claim checked.
+
+mod html;
+mod nvmed;
+mod plot;
+mod report;
+mod runner;
+
+use anyhow::{Result, bail};
+
+pub(crate) use runner::print;
+pub use runner::{Selection, interact, run};
+
+use crate::rig::Guest;
+
+/// A driver that can be shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Driver {
+    /// Its daemon's name.
+    pub name: &'static str,
+    /// What the demo shows, in a sentence.
+    pub summary: &'static str,
+    /// The crates whose programs the guests need.
+    pub programs: &'static [&'static str],
+    /// The guests that are booted, in order. The first is also that of `cargo xtask qemu`.
+    pub plans: &'static [Plan],
+}
+
+/// One boot of a demo.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// The name of its run directory.
+    pub name: &'static str,
+    /// A heading for the reader.
+    pub title: &'static str,
+    /// The guest's script.
+    pub script: &'static str,
+    /// Adds devices and settings.
+    pub build: fn(Guest<'_>) -> Result<Guest<'_>>,
+    /// The checks that its script must report. One that is not reported has failed.
+    pub checks: &'static [Expected],
+    /// Curves that its script records.
+    pub curves: &'static [Curve],
+}
+
+/// A check that must be reported.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected {
+    /// The name in the script.
+    pub name: &'static str,
+    /// Whether it needs our daemon, and is left out when a scenario is tried on Linux's driver.
+    pub daemon_only: bool,
+}
+
+/// A curve in fio's log format (`--write_iops_log`), left in `/rig/out` of the guest.
+#[derive(Debug, Clone, Copy)]
+pub struct Curve {
+    /// The file's name.
+    pub file: &'static str,
+    /// A heading.
+    pub title: &'static str,
+    /// The figure that tells at which second something was done, and what that was.
+    pub mark: (&'static str, &'static str),
+}
+
+/// A check that any driver must pass.
+const fn always(name: &'static str) -> Expected {
+    Expected { name, daemon_only: false }
+}
+
+/// A check of our daemon.
+const fn ours(name: &'static str) -> Expected {
+    Expected { name, daemon_only: true }
+}
+
+/// All drivers that can be shown.
+pub const DRIVERS: &[Driver] = &[nvmed::DRIVER];
+
+/// Finds drivers by name; no names mean all.
+///
+/// # Errors
+/// When there is no such driver.
+pub fn find(names: &[String]) -> Result<Vec<Driver>> {
+    if names.is_empty() {
+        return Ok(DRIVERS.to_vec());
+    }
+    let mut found = Vec::new();
+    for name in names {
+        match DRIVERS.iter().find(|driver| driver.name == name) {
+            Some(driver) => found.push(*driver),
+            None => {
+                let known: Vec<&str> = DRIVERS.iter().map(|driver| driver.name).collect();
+                bail!("no demo of {name}: there is {}", known.join(", "));
+            }
+        }
+    }
+    Ok(found)
+}
