@@ -100,6 +100,12 @@ impl BounceSlot {
         self.memory.copy_from(0, source)
     }
 
+    /// Never gives the pages to anybody again: the device, which reaches the whole pool, may not be done with them.
+    pub(super) fn abandon(self) {
+        log::warn!("{} pages of the bounce pool are lost to an unfinished transfer", self.count);
+        std::mem::forget(self);
+    }
+
     pub(super) fn copy_out(&self, target: &mut [u8]) -> Result<()> {
         self.pool.copies_out.fetch_add(1, Ordering::Relaxed);
         self.pool.bytes.fetch_add(target.len() as u64, Ordering::Relaxed);

@@ -13,6 +13,7 @@
 
 mod bounce;
 mod host;
+#[cfg(any(target_os = "linux", feature = "model"))]
 mod iova;
 mod shared;
 mod slice;
@@ -23,6 +24,7 @@ use std::{fmt, ptr::NonNull, sync::Arc};
 use bounce::BouncePool;
 pub use bounce::BounceStatistics;
 pub use host::HostBuffer;
+#[cfg(any(target_os = "linux", feature = "model"))]
 pub(crate) use iova::IovaSpace;
 pub use shared::DmaBuffer;
 pub use slice::DmaSlice;
@@ -108,6 +110,11 @@ pub(crate) unsafe trait Backend: Send + Sync {
     ) -> Result<Option<u64>>;
     /// Ends what `map` began. After an error the device may still reach the memory, which must then be kept.
     fn unmap(&self, addr: u64, len: usize) -> Result<()>;
+    /// Takes a buffer that `map` had lent and `unmap` ended while its transfer may not have been over: frees it when the
+    /// device can no longer reach it.
+    fn abandon(&self, buffer: HostBuffer) {
+        drop(buffer);
+    }
     /// What to call it in a log.
     fn name(&self) -> &'static str;
 }

@@ -58,7 +58,9 @@ impl Direction for Bidirectional {
 }
 
 /// A [`HostBuffer`] that the device may reach. Neither side's bytes can be touched until [`Mapping::unmap`].
-/// Dropping it ends the transfer and drops the buffer.
+///
+/// Dropping it instead is for transfers that nobody knows the state of: the memory is kept from every other use for as
+/// long as the device could still reach it. A driver that has stopped its device calls [`Mapping::unmap`].
 pub struct Mapping<D> {
     lent: Option<Lent>,
     addr: DmaAddr,
@@ -132,8 +134,11 @@ impl<D: Direction> Mapping<D> {
 
 impl<D> Drop for Mapping<D> {
     fn drop(&mut self) {
-        if let Err(error) = self.revoke() {
-            log::error!("a buffer is kept, since the device still reaches it: {error}");
+        match self.revoke() {
+            Ok(None) => {}
+            Ok(Some(Lent { buffer, bounce: None })) => self.backend.abandon(buffer),
+            Ok(Some(Lent { bounce: Some(slot), .. })) => slot.abandon(),
+            Err(error) => log::error!("a buffer is kept, since the device still reaches it: {error}"),
         }
     }
 }

@@ -1,7 +1,28 @@
-//! One module per operating system, all with the same names: [`Poller`], [`InterruptFd`], the clocks and
-//! `open_function`.
+//! One module per operating system, all with the same names: `InterruptFd`, `coarse_now` and `open_function`. What is
+//! the same on both is here.
 
 #[cfg(target_os = "linux")]
 mod linux;
+mod poller;
+#[cfg(target_os = "redox")]
+mod redox;
+
 #[cfg(target_os = "linux")]
-pub(crate) use linux::*;
+pub(crate) use linux::{InterruptFd, coarse_now, open_function};
+pub(crate) use poller::Poller;
+#[cfg(target_os = "redox")]
+pub(crate) use redox::{InterruptFd, coarse_now, open_function};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::time::Time;
+
+fn read_clock(clock: ClockId) -> Time {
+    let now = clock_gettime(clock);
+    let (seconds, nanos) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
+    #[allow(clippy::useless_conversion, reason = "the width of the fields depends on the system")]
+    Time::from_nanos(u64::from(seconds).saturating_mul(1_000_000_000).saturating_add(u64::from(nanos)))
+}
+
+pub(crate) fn monotonic_now() -> Time {
+    read_clock(ClockId::Monotonic)
+}

@@ -1,6 +1,6 @@
 //! The capability list (PCI Local Bus 3.0, section 6.7), read without trusting it.
 
-use super::{PciFunction, header};
+use super::{FunctionBackend, Width, header};
 use crate::error::{Error, Result};
 
 /// A list longer than this runs in a circle: 4-byte aligned entries between the header and byte 256.
@@ -70,19 +70,19 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    pub(super) fn read(function: &PciFunction) -> Result<Self> {
+    pub(super) fn read(function: &dyn FunctionBackend) -> Result<Self> {
         let mut found = Capabilities {
-            interrupt_pin: function.config_read_u8(header::INTERRUPT_PIN)?,
+            interrupt_pin: read_u8(function, header::INTERRUPT_PIN)?,
             ..Capabilities::default()
         };
-        let status = function.config_read_u16(header::STATUS)?;
+        let status = read_u16(function, header::STATUS)?;
         if status == u16::MAX {
             return Err(Error::Gone { register: "Status" });
         }
         if status & STATUS_CAPABILITY_LIST == 0 {
             return Ok(found);
         }
-        let mut next = function.config_read_u8(header::CAPABILITIES)? & !3;
+        let mut next = read_u8(function, header::CAPABILITIES)? & !3;
         for _ in 0..MOST_CAPABILITIES {
             if next == 0 {
                 return Ok(found);
@@ -91,25 +91,25 @@ impl Capabilities {
                 return Err(malformed("list", format!("entry at {next:#x}, inside the header")));
             }
             let offset = u16::from(next);
-            match function.config_read_u8(offset)? {
+            match read_u8(function, offset)? {
                 ID_POWER_MANAGEMENT => found.power_management = Some(offset),
                 ID_PCI_EXPRESS => found.pci_express = Some(offset),
                 ID_MSI => found.msi = Some(read_msi(function, offset)?),
                 ID_MSIX => found.msix = Some(read_msix(function, offset)?),
                 ID_VENDOR => {
-                    let len = function.config_read_u8(offset + 2)?;
+                    let len = read_u8(function, offset + 2)?;
                     found.vendor.push(VendorCapability { offset, len });
                 }
                 _ => {}
             }
-            next = function.config_read_u8(offset + 1)? & !3;
+            next = read_u8(function, offset + 1)? & !3;
         }
         Err(malformed("list", format!("more than {MOST_CAPABILITIES} entries: it runs in a circle")))
     }
 }
 
-fn read_msi(function: &PciFunction, offset: u16) -> Result<MsiCapability> {
-    let control = function.config_read_u16(offset + 2)?;
+fn read_msi(function: &dyn FunctionBackend, offset: u16) -> Result<MsiCapability> {
+    let control = read_u16(function, offset + 2)?;
     let exponent = (control >> 1) & 7;
     if exponent > 5 {
         return Err(malformed("MSI", format!("2^{exponent} vectors")));
@@ -122,10 +122,10 @@ fn read_msi(function: &PciFunction, offset: u16) -> Result<MsiCapability> {
     })
 }
 
-fn read_msix(function: &PciFunction, offset: u16) -> Result<MsixCapability> {
-    let control = function.config_read_u16(offset + 2)?;
+fn read_msix(function: &dyn FunctionBackend, offset: u16) -> Result<MsixCapability> {
+    let control = read_u16(function, offset + 2)?;
     let place = |register: u16| -> Result<(u8, u32)> {
-        let value = function.config_read_u32(register)?;
+        let value = function.config_read(register, Width::Dword)?;
         let bar = u8::try_from(value & 7).unwrap_or(7);
         if bar > 5 { Err(malformed("MSI-X", format!("table in BAR {bar}"))) } else { Ok((bar, value & !7)) }
     };
@@ -139,6 +139,16 @@ fn read_msix(function: &PciFunction, offset: u16) -> Result<MsixCapability> {
         pba_bar,
         pba_offset,
     })
+}
+
+fn read_u8(function: &dyn FunctionBackend, offset: u16) -> Result<u8> {
+    #[allow(clippy::cast_possible_truncation, reason = "one byte was read")]
+    function.config_read(offset, Width::Byte).map(|value| value as u8)
+}
+
+fn read_u16(function: &dyn FunctionBackend, offset: u16) -> Result<u16> {
+    #[allow(clippy::cast_possible_truncation, reason = "two bytes were read")]
+    function.config_read(offset, Width::Word).map(|value| value as u16)
 }
 
 fn malformed(name: &'static str, reason: String) -> Error {

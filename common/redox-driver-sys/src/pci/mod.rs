@@ -2,11 +2,15 @@
 
 mod address;
 mod capability;
+#[cfg(any(target_os = "redox", test))]
+mod reset;
 
 use std::{fmt, sync::Arc};
 
 pub use address::PciAddress;
 pub use capability::{Capabilities, MsiCapability, MsixCapability, VendorCapability};
+#[cfg(target_os = "redox")]
+pub(crate) use reset::function_level_reset;
 
 use crate::{
     dma::DmaAllocator,
@@ -235,7 +239,7 @@ impl PciFunction {
     /// # Errors
     /// [`crate::Error::Capability`] when the list is malformed, or what the OS answers.
     pub fn capabilities(&self) -> Result<Capabilities> {
-        Capabilities::read(self)
+        Capabilities::read(&*self.backend)
     }
 
     /// Maps base address register `bar`.

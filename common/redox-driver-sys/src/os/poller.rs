@@ -1,4 +1,6 @@
-//! epoll.
+//! epoll, which Redox's libc has too: over the event scheme, with timeouts as the kernel at hand wants them.
+//! (The crate `redox_event` cannot wait with a bound.) Redox reports a change once, Linux as long as it lasts: whoever
+//! is woken must take everything there is.
 
 use std::{
     mem::MaybeUninit,

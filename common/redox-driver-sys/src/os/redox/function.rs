@@ -1,0 +1,257 @@
+//! A function that pcid gave to this process.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::AsRawFd,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use pcid_interface::{
+    CHANNEL_ENV, MsiSetFeatureInfo, PciBar, PciFeature, PciFeatureInfo, PciFunctionHandle, SetFeatureInfo,
+    SubdriverArguments,
+};
+
+use super::{
+    dma::PhysDmaAllocator,
+    interrupt,
+    memory::{PhysicalMemory, map_raw, unmap},
+    msix,
+};
+use crate::{
+    dma::{DmaAllocator, PAGE_SIZE},
+    error::{Error, Result},
+    fd,
+    irq::{Interrupt, InterruptKind, Source},
+    mmio::{Mapping, Mmio},
+    pci::{Command, FunctionBackend, PciAddress, Width, function_level_reset, header},
+    time::Clock,
+};
+
+/// Configuration space of PCI Express, in bytes.
+const CONFIG_LEN: u64 = 4096;
+/// Memory type of a BAR mapping by the channel, in bits 60:59 of the offset.
+const UNCACHEABLE: u64 = 1 << 59;
+
+pub(crate) fn open_function(address: PciAddress) -> Result<Arc<dyn FunctionBackend>> {
+    let wanted = pcid_interface::PciAddress {
+        segment: address.segment(),
+        bus: address.bus(),
+        device: address.device(),
+        function: address.function(),
+    };
+    let pcid = match fd::from_env(CHANNEL_ENV)? {
+        Some(channel) => PciFunctionHandle::connect(File::from(channel)),
+        None => PciFunctionHandle::connect_by_address(wanted),
+    };
+    let pcid = pcid.map_err(|error| attach_error(address, error))?;
+    let config = *pcid.config();
+    if config.func.addr != wanted {
+        let reason = format!("pcid's channel is for {}, not for {address}", config.func.addr);
+        return Err(Error::Attach { reason });
+    }
+    let dma = Arc::new(PhysDmaAllocator::new(PhysicalMemory::open()?));
+    let function = PcidFunction {
+        allocator: DmaAllocator::new(dma.clone()),
+        pcid: Mutex::new(pcid),
+        config,
+        dma,
+        messages: Mutex::new(false),
+    };
+    // pcid switches bus mastering on when the channel is opened; the driver asks for it when it is ready.
+    function.set_command(|command| command.remove(Command::BUS_MASTER))?;
+    Ok(Arc::new(function))
+}
+
+fn attach_error(address: PciAddress, error: pcid_interface::Error) -> Error {
+    let reason = match &error {
+        pcid_interface::Error::Open { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            format!("no PCI device {address}")
+        }
+        pcid_interface::Error::Open { source, .. }
+            if source.raw_os_error() == Some(libredox::errno::ENOLCK) =>
+        {
+            format!("{address} is in use by another process")
+        }
+        _ => return pcid_error(error),
+    };
+    Error::Attach { reason }
+}
+
+fn pcid_error(error: pcid_interface::Error) -> Error {
+    Error::os("talk to pcid", io::Error::other(error))
+}
+
+struct PcidFunction {
+    pcid: Mutex<PciFunctionHandle<File>>,
+    config: SubdriverArguments,
+    dma: Arc<PhysDmaAllocator>,
+    allocator: DmaAllocator,
+    /// Whether MSI or MSI-X was switched on.
+    messages: Mutex<bool>,
+}
+
+impl PcidFunction {
+    fn pcid(&self) -> MutexGuard<'_, PciFunctionHandle<File>> {
+        self.pcid.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_command(&self, change: impl FnOnce(&mut Command)) -> Result<()> {
+        #[allow(clippy::cast_possible_truncation, reason = "two bytes are read")]
+        let mut command = Command::from_bits_retain(self.config_read(header::COMMAND, Width::Word)? as u16);
+        change(&mut command);
+        self.config_write(header::COMMAND, Width::Word, command.bits().into())
+    }
+
+    fn enable_msix(&self, count: usize) -> Result<Vec<Interrupt>> {
+        let info = match self.pcid().feature_info(PciFeature::MsiX).map_err(pcid_error)? {
+            PciFeatureInfo::MsiX(info) => info,
+            PciFeatureInfo::Msi(_) => return Err(Error::Unsupported("pcid described MSI".to_string())),
+        };
+        let table = msix::Table::masked(&self.map_bar(info.table_bar)?, &info)?;
+        let messages = interrupt::reserve_messages(count.min(table.len()))?;
+        let mut pcid = self.pcid();
+        pcid.enable_feature(PciFeature::MsiX).map_err(pcid_error)?;
+        pcid.set_feature_info(SetFeatureInfo::MsiX { function_mask: Some(false) }).map_err(pcid_error)?;
+        drop(pcid);
+        table.set(&messages)?;
+        Ok(messages.into_iter().map(|message| Interrupt(Source::Os(message.interrupt))).collect())
+    }
+
+    /// One vector: more would have to be consecutive, which the scheme cannot promise.
+    fn enable_msi(&self) -> Result<Vec<Interrupt>> {
+        let messages = interrupt::reserve_messages(1)?;
+        let mut pcid = self.pcid();
+        for message in &messages {
+            let info = MsiSetFeatureInfo {
+                multi_message_enable: Some(0),
+                message_address_and_data: Some(msix::message(message)?),
+                mask_bits: None,
+            };
+            pcid.set_feature_info(SetFeatureInfo::Msi(info)).map_err(pcid_error)?;
+        }
+        pcid.enable_feature(PciFeature::Msi).map_err(pcid_error)?;
+        Ok(messages.into_iter().map(|message| Interrupt(Source::Os(message.interrupt))).collect())
+    }
+
+    fn enable_intx(&self) -> Result<Vec<Interrupt>> {
+        let line = self.config.func.legacy_interrupt_line;
+        let line = line.ok_or_else(|| Error::Unsupported("pcid knows of no interrupt line".to_string()))?;
+        Ok(vec![Interrupt(Source::Os(interrupt::open_line(line)?))])
+    }
+}
+
+impl FunctionBackend for PcidFunction {
+    fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
+        let (at, shift) = dword(offset, width)?;
+        let value = self.pcid().read_config(at).map_err(pcid_error)?;
+        Ok(value >> shift & mask(width))
+    }
+
+    fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<()> {
+        let (at, shift) = dword(offset, width)?;
+        let mut pcid = self.pcid();
+        let whole = if width == Width::Dword {
+            value
+        } else {
+            let mut rest = pcid.read_config(at).map_err(pcid_error)? & !(mask(width) << shift);
+            if at == header::COMMAND {
+                // Bits of the Status register are cleared by writing ones.
+                rest &= 0xffff;
+            }
+            rest | (value & mask(width)) << shift
+        };
+        // From before the device can start until after it has stopped, released memory is kept.
+        let bus_master = (at == header::COMMAND).then(|| whole & u32::from(Command::BUS_MASTER.bits()) != 0);
+        if bus_master == Some(true) {
+            self.dma.set_bus_master(true);
+        }
+        pcid.write_config(at, whole).map_err(pcid_error)?;
+        if bus_master == Some(false) {
+            self.dma.set_bus_master(false);
+        }
+        Ok(())
+    }
+
+    fn map_bar(&self, bar: u8) -> Result<Mmio> {
+        let failed = |reason: &str| Error::Bar { bar, reason: reason.to_string() };
+        let (address, len) = match self.config.func.bars.get(usize::from(bar)) {
+            Some(PciBar::Memory32 { addr, size }) => (u64::from(*addr), u64::from(*size)),
+            Some(PciBar::Memory64 { addr, size }) => (*addr, *size),
+            Some(PciBar::Port(_)) => return Err(failed("it is in I/O space, not in memory")),
+            Some(PciBar::None) => return Err(failed("there is none")),
+            None => return Err(failed("a function has BARs 0 to 5")),
+        };
+        let page = PAGE_SIZE as u64;
+        let skip = address % page;
+        let len = usize::try_from(len).ok().filter(|&len| len > 0).ok_or_else(|| failed("empty"))?;
+        let whole = usize::try_from(skip).ok().and_then(|skip| skip.checked_add(len));
+        let whole = whole.and_then(|whole| whole.checked_next_multiple_of(PAGE_SIZE));
+        let whole = whole.ok_or_else(|| failed("too long to be mapped"))?;
+        let channel = usize::try_from(self.pcid().channel().as_raw_fd()).unwrap_or(usize::MAX);
+        let offset = u64::from(bar) << 61 | UNCACHEABLE;
+        let by_channel = map_raw(channel, whole, offset, libredox::flag::MAP_SHARED);
+        let memory = match by_channel {
+            Ok(memory) if skip == 0 => memory,
+            // A system whose pcid does not map BARs, or a BAR that does not begin with a page.
+            other => {
+                if let Ok(memory) = other {
+                    unmap(memory, whole);
+                }
+                self.dma.memory.map_registers(address - skip, whole)?
+            }
+        };
+        let skip = usize::try_from(skip).map_err(|_| failed("too long to be mapped"))?;
+        // SAFETY: `skip` is less than a page, and the mapping has `skip + len` bytes at least.
+        let base = unsafe { memory.add(skip) };
+        Ok(Mmio::mapped(Mapping { base, len, gaps: Vec::new(), unmap }))
+    }
+
+    fn enable_interrupts(&self, kind: InterruptKind, count: usize) -> Result<Vec<Interrupt>> {
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        if *messages && kind == InterruptKind::Intx {
+            // Of pcid's requests this one switches messages off. It switches bus mastering on, too.
+            let before = self.config_read(header::COMMAND, Width::Word)?;
+            self.dma.set_bus_master(true);
+            self.pcid().enable_device().map_err(pcid_error)?;
+            self.config_write(header::COMMAND, Width::Word, before)?;
+            *messages = false;
+        }
+        let vectors = match kind {
+            InterruptKind::MsiX => self.enable_msix(count)?,
+            InterruptKind::Msi => self.enable_msi()?,
+            InterruptKind::Intx => self.enable_intx()?,
+        };
+        *messages = kind != InterruptKind::Intx;
+        Ok(vectors)
+    }
+
+    fn dma_allocator(&self) -> Result<DmaAllocator> {
+        Ok(self.allocator.clone())
+    }
+
+    fn reset(&self) -> Result<()> {
+        function_level_reset(self, &self.clock())
+    }
+
+    fn clock(&self) -> Clock {
+        Clock::monotonic()
+    }
+}
+
+/// The aligned 32 bits around an access, and how far the access lies inside, in bits.
+fn dword(offset: u16, width: Width) -> Result<(u16, u32)> {
+    let len = u64::from(width.bytes());
+    if u64::from(offset) + len > CONFIG_LEN || !u64::from(offset).is_multiple_of(len) {
+        return Err(Error::OutOfBounds { offset: offset.into(), len, region: CONFIG_LEN });
+    }
+    Ok((offset & !3, u32::from(offset & 3) * 8))
+}
+
+const fn mask(width: Width) -> u32 {
+    match width {
+        Width::Byte => 0xff,
+        Width::Word => 0xffff,
+        Width::Dword => u32::MAX,
+    }
+}
