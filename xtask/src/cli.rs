@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::rig::{self, Rig};
-use crate::{demo, dev, smoke, workspace};
+use crate::{bench, demo, dev, smoke, workspace};
 
 /// Developer commands of the Red Bear drivers.
 #[derive(Debug, Parser)]
@@ -48,6 +48,8 @@ enum Command {
         #[command(flatten)]
         rig: rig::Options,
     },
+    /// Measure the drivers beside their peers
+    Bench(Box<bench::Request>),
     /// Boot a guest that shows that the rig itself works: IOMMU, NVMe, VFIO, ublk, fio
     Smoke {
         #[command(flatten)]
@@ -78,6 +80,7 @@ pub fn run() -> Result<ExitCode> {
             println!("QEMU {}, kernel {}", rig.qemu.version, rig.kernel.version);
             Ok(ExitCode::SUCCESS)
         }
+        Command::Bench(request) => bench::run(&request, &target),
         Command::Smoke { rig } => smoke::run(&Rig::prepare(&rig, &target)?),
     }
 }

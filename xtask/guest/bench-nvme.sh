@@ -1,0 +1,56 @@
+# Runs the benchmark's list of jobs, /rig/jobs, one after the other. Each line is
+#
+#   RUNNER INDEX FUNCTION arguments
+#
+# and each job leaves what its program says in /rig/out/INDEX.
+
+set -u
+out=/rig/out
+
+# bind FUNCTION DRIVER: gives a PCI function to a driver, if it is not there already.
+bind() {
+    local device=/sys/bus/pci/devices/$1
+    [ "$(basename "$(readlink "$device/driver")")" = "$2" ] && return
+    [ -e "$device/driver" ] && echo "$1" >"$device/driver/unbind"
+    echo "$2" >"$device/driver_override"
+    echo "$1" >/sys/bus/pci/drivers_probe
+}
+
+run_fio() {
+    bind "$2" nvme
+    wait_for 20 kernel_block_device "$2" || return
+    DISK=$(kernel_block_device "$2") fio --output-format=json --output="$out/$1" "/rig/jobs.d/$1.fio"
+}
+
+run_ours() {
+    bind "$2" vfio-pci
+    nvme-bench --device "$2" "${@:3}" >"$out/$1"
+}
+
+# vroom maps the function itself and wants huge pages.
+run_vroom() {
+    if ! mountpoint -q /mnt/huge; then
+        mkdir -p /mnt/huge
+        mount -t hugetlbfs hugetlbfs /mnt/huge
+        echo 128 >/proc/sys/vm/nr_hugepages
+    fi
+    bind "$2" vfio-pci
+    echo "$2" >"/sys/bus/pci/devices/$2/driver/unbind"
+    rb-mark "$3" -- "$VROOM" "$2" "$4" >"$out/$1"
+    local status=$?
+    rm -f /mnt/huge/*
+    return "$status"
+}
+
+modprobe nvme
+modprobe vfio-pci
+cd /tmp || exit
+total=$(wc -l </rig/jobs)
+while read -r runner index function arguments; do
+    note "$((index + 1)) of $total"
+    # shellcheck disable=SC2086 # the arguments are words
+    if ! "run_$runner" "$index" "$function" $arguments 2>"$out/$index.err" </dev/null; then
+        note "run $index ($runner $arguments) failed: $(tail -n 1 "$out/$index.err")"
+        exit 1
+    fi
+done </rig/jobs

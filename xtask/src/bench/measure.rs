@@ -1,0 +1,134 @@
+//! Running a plan in a guest and collecting its samples.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::plan::{self, Job, Runner, SLOTS};
+use super::results::{self, Done, Window};
+use crate::progress::Step;
+use crate::rig::console::Message;
+use crate::rig::{Guest, Rig};
+
+/// Capacity of each controller: more than any run reads in sequence.
+const DISK: u64 = 8 << 30;
+
+/// Longest silence of a guest, which is the longest run.
+const SILENCE: Duration = Duration::from_secs(240);
+
+/// What QEMU counts during the runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// Nothing: time is what matters.
+    Nothing,
+    /// Instructions.
+    Instructions,
+    /// Instructions and MMIO accesses.
+    Mmio,
+}
+
+/// The programs that the runs use.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// `tools/tcg-count`'s plugin.
+    pub plugin: PathBuf,
+    /// `rb-mark`.
+    pub mark: PathBuf,
+    /// Our benchmark program.
+    pub ours: Option<PathBuf>,
+    /// vroom's `io_test`.
+    pub vroom: Option<PathBuf>,
+}
+
+/// What one run gave.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    /// The run.
+    pub job: Job,
+    /// What the program says.
+    pub done: Done,
+    /// What the plugin counted.
+    pub window: Option<Window>,
+}
+
+/// Runs the jobs one after the other in one guest.
+///
+/// # Errors
+/// When the guest fails, or a run in it; the message names the run.
+pub fn run(rig: &Rig, name: &str, programs: &Programs, jobs: &[Job], count: Count) -> Result<Vec<Sample>> {
+    let mut step = Step::begin(format!("guest {name}: {} runs", jobs.len()));
+    let mut guest = Guest::new(rig, name, "bench-nvme.sh")?
+        .device("intel-iommu,intremap=on")
+        // Linux's driver gets its best case: it need not map each request.
+        .cmdline("intel_iommu=on")
+        .cmdline("iommu=pt")
+        .cmdline("quiet")
+        .memory_mib(2048)
+        .file("jobs", &plan::list(jobs))
+        .program(&programs.mark)
+        .silence(SILENCE)
+        .deadline(SILENCE.saturating_add(Duration::from_secs(30).saturating_mul(u32::try_from(jobs.len())?)));
+    for slot in SLOTS {
+        guest = guest
+            .null_disk(&format!("null{slot}"), DISK)
+            .device(&format!("nvme,serial=bench{slot},drive=null{slot},addr={slot}"));
+    }
+    for program in [&programs.ours, &programs.vroom].into_iter().flatten() {
+        guest = guest.program(program);
+    }
+    if let Some(vroom) = programs.vroom.as_ref().and_then(|path| path.file_name()) {
+        guest = guest.env("VROOM", &vroom.to_string_lossy());
+    }
+    for (index, job) in jobs.iter().enumerate() {
+        if matches!(job.runner, Runner::Fio | Runner::FioBatched) {
+            guest = guest.file(&format!("jobs.d/{index}.fio"), &plan::fio(job, plan::label(index)));
+        }
+    }
+    let counts = guest.directory().join("counts.json");
+    if count != Count::Nothing {
+        let mmio = if count == Count::Mmio { "on" } else { "off" };
+        let [plugin, out] =
+            [&programs.plugin, &counts].map(|path| path.display().to_string().replace(',', ",,"));
+        guest = guest.plugin(&format!("{plugin},out={out},mmio={mmio}"));
+    }
+    let outcome = guest.run(&mut |message| {
+        if let Message::Note(note) = message {
+            step.tick(note);
+        }
+    })?;
+    if outcome.status != 0 {
+        let said = outcome.notes.last().map_or("", String::as_str);
+        bail!("the guest's script failed ({}): {said}, see {}", outcome.status, outcome.directory.display());
+    }
+    let windows = match count {
+        Count::Nothing => None,
+        Count::Instructions | Count::Mmio => {
+            let text = std::fs::read_to_string(&counts)
+                .with_context(|| format!("cannot read {}", counts.display()))?;
+            let windows = results::windows(&text)?;
+            ensure!(windows.len() == jobs.len(), "{} windows of {} runs", windows.len(), jobs.len());
+            Some(windows)
+        }
+    };
+    let mut samples = Vec::with_capacity(jobs.len());
+    for (index, job) in jobs.iter().enumerate() {
+        let path = outcome.directory.join(format!("share/out/{index}"));
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let done = match job.runner {
+            Runner::Fio | Runner::FioBatched => results::fio(&text),
+            Runner::Interrupt | Runner::Polled => results::ours(&text),
+            Runner::Vroom => results::vroom(&text),
+        }
+        .with_context(|| format!("run {index}, {:?} of {}", job.runner, job.workload.name()))?;
+        let window = windows.as_ref().and_then(|windows| windows.get(index)).copied();
+        if let Some(window) = window {
+            let wanted = plan::label(index);
+            ensure!(window.label == wanted, "run {index} has the marks of window {}", window.label);
+        }
+        samples.push(Sample { job: *job, done, window });
+    }
+    step.done(&format!("{:.0} s", outcome.elapsed.as_secs_f64()));
+    Ok(samples)
+}

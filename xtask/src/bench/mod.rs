@@ -1,0 +1,113 @@
+//! `cargo xtask bench`: measures the drivers beside their peers.
+//!
+//! Both sides do fixed work in one guest, in interleaved pairs, between marks that `tools/tcg-count` sees; time is
+//! measured in a second guest without the plugin. See `docs/benchmarks.md`.
+
+pub mod measure;
+pub mod nvmed;
+pub mod plan;
+pub mod programs;
+pub mod report;
+pub mod results;
+pub mod stats;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use self::measure::Programs;
+use self::nvmed::Contest;
+use crate::rig::{self, Rig};
+
+/// The drivers that have a benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Driver {
+    /// NVMe
+    Nvmed,
+}
+
+/// What the user asked for.
+#[derive(Debug, Clone, Args)]
+pub struct Request {
+    /// Drivers to measure
+    #[arg(value_enum, default_values_t = [Driver::Nvmed])]
+    pub drivers: Vec<Driver>,
+    /// Interleaved pairs per figure
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub pairs: u16,
+    /// A tenth of the work in two pairs: a look, not a result
+    #[arg(long, conflicts_with = "pairs")]
+    pub quick: bool,
+    /// Measure the peer alone
+    #[arg(long)]
+    pub peer_only: bool,
+    /// Measure the peer against itself: shows how far the ratios can be trusted
+    #[arg(long, conflicts_with = "peer_only")]
+    pub self_check: bool,
+    /// Our benchmark program for NVMe, instead of building it
+    #[arg(long, value_name = "PATH")]
+    pub nvme_bench: Option<PathBuf>,
+    /// vroom's example `io_test`, built elsewhere, as a further peer
+    #[arg(long, value_name = "PATH")]
+    pub vroom: Option<PathBuf>,
+    /// Where the guests come from
+    #[command(flatten)]
+    pub rig: rig::Options,
+}
+
+/// Measures, writes `target/bench/NAME.json` and `.html`, and prints the figures.
+///
+/// # Errors
+/// When something cannot be built or run.
+pub fn run(request: &Request, target: &Path) -> Result<ExitCode> {
+    let mut good = true;
+    for driver in &request.drivers {
+        good &= match driver {
+            Driver::Nvmed => nvme(request, target)?,
+        };
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn nvme(request: &Request, target: &Path) -> Result<bool> {
+    let contest = match (request.peer_only, request.self_check) {
+        (true, _) => Contest::PeerOnly,
+        (_, true) => Contest::SelfCheck,
+        _ => Contest::Peers,
+    };
+    let ours = match (&request.nvme_bench, contest) {
+        (_, Contest::PeerOnly | Contest::SelfCheck) => None,
+        (Some(path), Contest::Peers) => Some(programs::given(path)?),
+        (None, Contest::Peers) => Some(programs::workspace(target, "nvmed", "nvme-bench")?),
+    };
+    let programs = Programs {
+        plugin: programs::plugin(target)?,
+        mark: programs::workspace(target, "rb-mark", "rb-mark")?,
+        ours,
+        vroom: request.vroom.as_deref().map(programs::given).transpose()?,
+    };
+    let rig = Rig::prepare(&request.rig, target)?;
+    let (pairs, shrink) = if request.quick { (2, 10) } else { (usize::from(request.pairs), 1) };
+    let mut entries = Vec::new();
+    for pass in nvmed::passes(contest, programs.vroom.is_some(), shrink) {
+        let jobs = plan::interleave(&pass.groups, pairs);
+        let samples = measure::run(&rig, pass.name, &programs, &jobs, pass.count)?;
+        entries.extend(nvmed::entries(&pass, &samples));
+    }
+    let (name, title) = match contest {
+        Contest::SelfCheck => ("nvmed-self-check", "Linux's nvme driver measured against itself"),
+        Contest::PeerOnly => ("nvmed-peer", "The peers of nvmed"),
+        Contest::Peers => ("nvmed", "nvmed beside its peers"),
+    };
+    let directory = target.join("bench");
+    report::write(&directory, name, title, &entries)?;
+    print!("{}", report::table(&entries));
+    let verdicts = nvmed::verdicts(&entries);
+    for (reached, what) in &verdicts {
+        println!("{}  {what}", if *reached { "REACHED" } else { "MISSED " });
+    }
+    println!("written to {}", directory.join(format!("{name}.html")).display());
+    Ok(verdicts.iter().all(|(reached, _)| *reached))
+}

@@ -1,0 +1,398 @@
+//! nvmed beside Linux's nvme driver and vroom.
+
+use super::measure::{Count, Sample};
+use super::plan::{self, Operation, Runner, Workload};
+use super::report::Entry;
+use super::results::Window;
+use super::stats::{self, median};
+
+/// A guest's worth of runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pass {
+    /// Name of the guest.
+    pub name: &'static str,
+    /// What is counted.
+    pub count: Count,
+    /// Workloads with who runs them; the first is the reference.
+    pub groups: Vec<(Workload, Vec<Runner>)>,
+}
+
+/// What is compared with what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contest {
+    /// Our driver with its peers.
+    Peers,
+    /// The peer alone.
+    PeerOnly,
+    /// The peer with itself: shows how far a ratio can be trusted.
+    SelfCheck,
+}
+
+/// The 4 KiB read at depth 32 that the targets speak of.
+const QD32: Workload =
+    Workload { operation: Operation::RandomRead, block_size: 4096, depth: 32, count: 40_000 };
+
+/// One operation: what fio's own beginning and end cost inside its marks.
+const NOTHING: Workload = Workload { operation: Operation::RandomRead, block_size: 4096, depth: 1, count: 1 };
+
+fn workloads() -> Vec<Workload> {
+    let random = [Operation::RandomRead, Operation::RandomWrite];
+    let sequential = [Operation::SequentialRead, Operation::SequentialWrite];
+    let work = |operation, block_size, depth, count| Workload { operation, block_size, depth, count };
+    let mut all = Vec::new();
+    for operation in random {
+        all.push(work(operation, 4096, 1, 10_000));
+        all.push(work(operation, 4096, 32, 40_000));
+    }
+    for operation in sequential {
+        all.push(work(operation, 128 << 10, 1, 2_000));
+        all.push(work(operation, 128 << 10, 32, 8_000));
+    }
+    all
+}
+
+/// All passes. `vroom` says whether that peer is there; `shrink` divides the work for a quick look.
+#[must_use]
+pub fn passes(contest: Contest, vroom: bool, shrink: u32) -> Vec<Pass> {
+    let against = |ours: &[Runner]| {
+        let mut runners = vec![Runner::Fio];
+        match contest {
+            Contest::Peers => runners.extend_from_slice(ours),
+            Contest::PeerOnly => {}
+            Contest::SelfCheck => runners.push(Runner::Fio),
+        }
+        runners
+    };
+    let both = [Runner::Interrupt, Runner::Polled];
+    let mut counted: Vec<_> = workloads().into_iter().map(|work| (work, against(&both))).collect();
+    if contest != Contest::SelfCheck {
+        let batched = against(&both).into_iter().map(|runner| match runner {
+            Runner::Fio => Runner::FioBatched,
+            other => other,
+        });
+        counted.push((QD32, batched.collect()));
+    }
+    counted.insert(0, (NOTHING, vec![Runner::Fio]));
+    let mut timed = vec![(QD32, against(&[Runner::Interrupt]))];
+    if vroom && contest != Contest::SelfCheck {
+        let deep = Workload { depth: 128, count: 100_000, ..QD32 };
+        let ours = if contest == Contest::Peers { vec![Runner::Polled] } else { Vec::new() };
+        timed.push((deep, [vec![Runner::Vroom], ours].concat()));
+    }
+    let mut passes = vec![
+        Pass { name: "bench-instructions", count: Count::Instructions, groups: counted.clone() },
+        Pass { name: "bench-mmio", count: Count::Mmio, groups: counted },
+        Pass { name: "bench-time", count: Count::Nothing, groups: timed },
+    ];
+    for (workload, _) in passes.iter_mut().flat_map(|pass| &mut pass.groups) {
+        workload.count = (workload.count / shrink.max(1)).max(1);
+    }
+    passes
+}
+
+/// One way to look at a run.
+struct Figure {
+    /// How the entry is called.
+    name: &'static str,
+    /// How it is called when the peer ran alone.
+    alone: &'static str,
+    unit: &'static str,
+    /// Ours, then the peer's; nothing when that was not counted.
+    sides: [fn(&Sample, Overhead) -> Option<f64>; 2],
+}
+
+/// What fio's beginning and end cost: kernel and user instructions and MMIO accesses.
+#[derive(Debug, Clone, Copy, Default)]
+struct Overhead {
+    kernel: f64,
+    user: f64,
+    mmio: f64,
+}
+
+fn kernel(sample: &Sample, overhead: Overhead) -> Option<f64> {
+    Some((sample.window?.kernel as f64 - overhead.kernel) / sample.done.operations as f64)
+}
+
+fn instructions(sample: &Sample, overhead: Overhead) -> Option<f64> {
+    let user = (sample.window?.user as f64 - overhead.user) / sample.done.operations as f64;
+    Some(kernel(sample, overhead)? + user)
+}
+
+fn mmio(sample: &Sample, overhead: Overhead) -> Option<f64> {
+    Some((sample.window?.mmio? as f64 - overhead.mmio) / sample.done.operations as f64)
+}
+
+fn rate(sample: &Sample, _: Overhead) -> Option<f64> {
+    Some(sample.done.rate())
+}
+
+fn figures(count: Count) -> Vec<Figure> {
+    match count {
+        Count::Nothing => vec![Figure { name: "rate", alone: "rate", unit: "op/s", sides: [rate, rate] }],
+        Count::Instructions => vec![
+            Figure {
+                name: "instructions",
+                alone: "instructions",
+                unit: "instructions/op",
+                sides: [instructions, instructions],
+            },
+            Figure {
+                name: "all our instructions against the peer's kernel part",
+                alone: "kernel instructions",
+                unit: "instructions/op",
+                sides: [instructions, kernel],
+            },
+        ],
+        // Instructions are slower here and so a little more; the pass without MMIO is the better one for them.
+        Count::Mmio => vec![Figure { name: "MMIO", alone: "MMIO", unit: "accesses/op", sides: [mmio, mmio] }],
+    }
+}
+
+/// Turns a pass's samples into entries.
+#[must_use]
+pub fn entries(pass: &Pass, samples: &[Sample]) -> Vec<Entry> {
+    let overhead = overhead(pass, samples);
+    let cost = |runner| match runner {
+        Runner::Fio | Runner::FioBatched => overhead,
+        Runner::Interrupt | Runner::Polled | Runner::Vroom => Overhead::default(),
+    };
+    let mut entries = Vec::new();
+    for (number, (workload, runners)) in pass.groups.iter().enumerate() {
+        let Some((&reference, others)) = runners.split_first().filter(|_| *workload != NOTHING) else {
+            continue;
+        };
+        let of =
+            |role| samples.iter().filter(move |sample| sample.job.group == number && sample.job.role == role);
+        for figure in figures(pass.count) {
+            let [our_side, peer_side] = figure.sides;
+            let peer = |sample| peer_side(sample, cost(reference));
+            let base = Entry {
+                name: String::new(),
+                unit: figure.unit.to_owned(),
+                ours: None,
+                peer: 0.0,
+                peer_name: reference.name().to_owned(),
+                ratio: None,
+                runs: 0,
+                command: String::new(),
+            };
+            if others.is_empty() {
+                let values: Vec<f64> = of(0).filter_map(peer).collect();
+                let Some(peer) = median(&values) else { continue };
+                let name = format!("{}: {}", workload.name(), figure.alone);
+                let command = command(of(0).next(), None);
+                entries.push(Entry { name, peer, runs: values.len(), command, ..base });
+                continue;
+            }
+            for (index, &runner) in others.iter().enumerate() {
+                let role = index.saturating_add(1);
+                let pairs: Vec<(f64, f64)> = of(role)
+                    .filter_map(|ours| {
+                        let partner = of(0).find(|peer| peer.job.pair == ours.job.pair)?;
+                        Some((our_side(ours, cost(runner))?, peer(partner)?))
+                    })
+                    .collect();
+                let Some(result) = stats::compare(&pairs) else { continue };
+                entries.push(Entry {
+                    name: format!("{}, {}: {}", workload.name(), runner.name(), figure.name),
+                    ours: Some(result.ours),
+                    peer: result.peer,
+                    ratio: Some(result.ratio),
+                    runs: result.runs,
+                    command: command(of(0).next(), of(role).next()),
+                    ..base.clone()
+                });
+            }
+        }
+    }
+    entries
+}
+
+/// What both sides of a comparison ran.
+fn command(peer: Option<&Sample>, ours: Option<&Sample>) -> String {
+    let sides = [("ours", ours), ("peer", peer)];
+    let said = sides.iter().filter_map(|(side, sample)| {
+        let job = &sample.as_ref()?.job;
+        let what = match job.runner {
+            Runner::Fio | Runner::FioBatched => {
+                let file = plan::fio(job, 1);
+                let words: Vec<_> =
+                    file.lines().filter(|line| !line.starts_with('[') && !line.contains("exec_")).collect();
+                format!("fio --{}", words.join(" --"))
+            }
+            Runner::Interrupt | Runner::Polled => {
+                format!("nvme-bench --device FUNCTION {}", plan::ours(job, 1))
+            }
+            Runner::Vroom => format!("io_test FUNCTION {}", plan::VROOM_SECONDS),
+        };
+        Some(format!("{side}: {what}"))
+    });
+    said.collect::<Vec<_>>().join("; ")
+}
+
+/// The medians of the runs that do nothing.
+fn overhead(pass: &Pass, samples: &[Sample]) -> Overhead {
+    let windows: Vec<Window> = samples
+        .iter()
+        .filter(|sample| pass.groups.get(sample.job.group).is_some_and(|(workload, _)| *workload == NOTHING))
+        .filter_map(|sample| sample.window)
+        .collect();
+    let middle =
+        |side: fn(&Window) -> f64| median(&windows.iter().map(side).collect::<Vec<_>>()).unwrap_or(0.0);
+    Overhead {
+        kernel: middle(|window| window.kernel as f64),
+        user: middle(|window| window.user as f64),
+        mmio: middle(|window| window.mmio.unwrap_or(0) as f64),
+    }
+}
+
+/// A figure that the project means to reach.
+struct Target {
+    /// Start of the entry's name, and its unit.
+    entry: &'static str,
+    unit: &'static str,
+    /// What must hold.
+    says: &'static str,
+    holds: fn(&Entry) -> bool,
+}
+
+/// The targets for nvmed.
+const TARGETS: [Target; 4] = [
+    Target {
+        entry: "4 KiB randread QD32, interrupts: instructions",
+        unit: "instructions/op",
+        says: "at most a quarter of Linux's instructions",
+        holds: |entry| entry.ratio.is_some_and(|ratio| ratio <= 0.25),
+    },
+    Target {
+        entry: "4 KiB randread QD32, polled: instructions",
+        unit: "instructions/op",
+        says: "at most 700 instructions",
+        holds: |entry| entry.ours.is_some_and(|ours| ours <= 700.0),
+    },
+    Target {
+        entry: "4 KiB randread QD32, polled: MMIO",
+        unit: "accesses/op",
+        says: "at most 0.2 MMIO accesses",
+        holds: |entry| entry.ours.is_some_and(|ours| ours <= 0.2),
+    },
+    Target {
+        entry: "4 KiB randread QD128, polled: rate",
+        unit: "op/s",
+        says: "at least vroom's rate",
+        holds: |entry| entry.ratio.is_some_and(|ratio| ratio >= 1.0),
+    },
+];
+
+/// Lines that say which targets were reached; those that were not measured are left out.
+#[must_use]
+pub fn verdicts(entries: &[Entry]) -> Vec<(bool, String)> {
+    let measured = |target: &Target| {
+        entries
+            .iter()
+            .find(|entry| entry.ours.is_some() && entry.unit == target.unit && entry.name == target.entry)
+            .map(|entry| ((target.holds)(entry), format!("{}: {}", target.entry, target.says)))
+    };
+    TARGETS.iter().filter_map(measured).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::plan::interleave;
+    use crate::bench::results::Done;
+
+    /// Samples in which each side costs the same every time; fio's start and end cost 1,000 and 500.
+    fn samples(pass: &Pass, pairs: usize) -> Vec<Sample> {
+        interleave(&pass.groups, pairs)
+            .into_iter()
+            .map(|job| {
+                let operations = u64::from(job.workload.count);
+                let (kernel, user, mmio) = match job.runner {
+                    _ if job.workload == NOTHING => (1000, 500, 10),
+                    Runner::Fio => (8000 * operations + 1000, 2000 * operations + 500, 3 * operations + 10),
+                    Runner::FioBatched => {
+                        (5000 * operations + 1000, 2000 * operations + 500, operations + 10)
+                    }
+                    Runner::Interrupt => (1500 * operations, 500 * operations, operations / 2),
+                    Runner::Polled | Runner::Vroom => (0, 600 * operations, operations / 10),
+                };
+                let done = Done { operations, seconds: if job.runner == Runner::Vroom { 2.0 } else { 1.0 } };
+                let mmio = (pass.count == Count::Mmio).then_some(mmio);
+                let window =
+                    (pass.count != Count::Nothing).then_some(Window { label: 1, kernel, user, mmio });
+                Sample { job, done, window }
+            })
+            .collect()
+    }
+
+    fn all(contest: Contest) -> Vec<Entry> {
+        passes(contest, true, 1).iter().flat_map(|pass| entries(pass, &samples(pass, 8))).collect()
+    }
+
+    fn named(entries: &[Entry], name: &str, peer: &str) -> Entry {
+        let found: Vec<_> =
+            entries.iter().filter(|entry| entry.name == name && entry.peer_name == peer).collect();
+        assert_eq!(found.len(), 1, "{name}");
+        found[0].clone()
+    }
+
+    #[test]
+    fn each_side_is_compared_with_its_reference() {
+        let entries = all(Contest::Peers);
+        let entry =
+            named(&entries, "4 KiB randread QD32, interrupts: instructions", "Linux nvme, fio io_uring");
+        assert_eq!((entry.ours, entry.peer, entry.ratio, entry.runs), (Some(2000.0), 10_000.0, Some(0.2), 8));
+        let entry = named(
+            &entries,
+            "4 KiB randread QD32, interrupts: instructions",
+            "Linux nvme, fio io_uring batched",
+        );
+        assert_eq!((entry.ours, entry.peer), (Some(2000.0), 7000.0));
+        let name = "4 KiB randread QD32, interrupts: all our instructions against the peer's kernel part";
+        assert_eq!(named(&entries, name, "Linux nvme, fio io_uring").ratio, Some(0.25));
+        let entry = named(&entries, "4 KiB randread QD32, polled: MMIO", "Linux nvme, fio io_uring");
+        assert_eq!((entry.ours, entry.peer), (Some(0.1), 3.0));
+        let entry = named(&entries, "4 KiB randread QD128, polled: rate", "vroom, polled");
+        assert_eq!(entry.ratio, Some(2.0));
+        assert!(
+            entry.command.contains("--depth 128") && entry.command.contains("io_test"),
+            "{}",
+            entry.command
+        );
+    }
+
+    #[test]
+    fn the_peer_alone_has_no_ratio() {
+        let entries = all(Contest::PeerOnly);
+        assert!(entries.iter().all(|entry| entry.ours.is_none() && entry.ratio.is_none()));
+        let entry = named(&entries, "4 KiB randread QD1: instructions", "Linux nvme, fio io_uring");
+        assert_eq!((entry.peer, entry.runs), (10_000.0, 8));
+    }
+
+    #[test]
+    fn the_peer_equals_itself() {
+        let entries = all(Contest::SelfCheck);
+        assert!(
+            entries
+                .iter()
+                .filter(|entry| !entry.name.contains("kernel part"))
+                .all(|entry| entry.ratio == Some(1.0))
+        );
+    }
+
+    #[test]
+    fn targets_are_judged_only_when_measured() {
+        let verdicts_of = |contest| verdicts(&all(contest));
+        assert_eq!(verdicts_of(Contest::PeerOnly), []);
+        let reached = verdicts_of(Contest::Peers);
+        assert_eq!(reached.len(), TARGETS.len());
+        assert!(reached.iter().all(|(good, _)| *good));
+        let mut entries = all(Contest::Peers);
+        for entry in &mut entries {
+            entry.ours = entry.ours.map(|ours| ours * 10.0);
+            entry.ratio = Some(if entry.unit == "op/s" { 0.9 } else { 2.5 });
+        }
+        assert!(verdicts(&entries).iter().all(|(good, _)| !*good));
+    }
+}
