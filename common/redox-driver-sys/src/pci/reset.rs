@@ -107,6 +107,7 @@ mod tests {
         let function = host.function();
         function.config_write_u32(header::BAR0, 0xfeb0_0000).unwrap();
         function.config_write_u8(0x3c, 11).unwrap();
+        function.enable_memory().unwrap();
         function.set_bus_master(true).unwrap();
         function_level_reset(&*function.backend, &function.clock()).unwrap();
         let registers = function.map_bar(0).unwrap();
