@@ -7,9 +7,13 @@
 mod device;
 mod error;
 pub mod frontend;
+mod local;
 pub mod queue;
+mod recovery;
 mod request;
 mod statistics;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod waker;
 
 pub use device::{
@@ -17,7 +21,9 @@ pub use device::{
     Operation, SubmitError, WriteCache,
 };
 pub use error::BlockError;
+pub use local::{Answer, LocalEngine};
 pub use queue::{Queue, QueueOptions};
+pub use recovery::{Recovery, RecoveryPolicy, Step};
 pub use request::{Completion, Expired, Rejected, Request, Segments};
 pub use statistics::{OPERATIONS, OperationStatistics, Statistics};
 pub use waker::Waker;

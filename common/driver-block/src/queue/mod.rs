@@ -128,7 +128,7 @@ impl<H: HardwareQueue> Queue<H> {
     /// [`SubmitError::Full`] when as many requests are outstanding as the queue has room for; otherwise what is wrong
     /// with the request. It comes back in both cases.
     #[allow(clippy::result_large_err, reason = "the request must come back without an allocation")]
-    pub fn submit(&mut self, mut request: Request) -> Result<(), Rejected> {
+    pub fn submit(&mut self, request: Request) -> Result<(), Rejected> {
         let refused = |error, request| Rejected { reason: SubmitError::Refused(error), request };
         if let Some(error) = self.closed {
             return Err(refused(error, request));
@@ -141,10 +141,11 @@ impl<H: HardwareQueue> Queue<H> {
         }
         let operation = request.operation;
         // Of writes alone, so that requests with and without can share a command.
-        request.fua &= matches!(operation, Operation::Write | Operation::WriteZeroes)
+        let fua = request.fua
+            && matches!(operation, Operation::Write | Operation::WriteZeroes)
             && matches!(disk.cache, WriteCache::Volatile { .. });
         let flush_after = disk.needs_flush_after(&request);
-        match self.slots.insert(request, disk.shift, flush_after) {
+        match self.slots.insert(request, disk.shift, fua, flush_after) {
             Ok(index) => {
                 self.plugged.push_back(&mut self.slots, index);
                 self.statistics.of_mut(operation).requests += 1;

@@ -77,7 +77,13 @@ impl Slots {
     }
 
     /// Puts a request into a free slot, or gives it back.
-    pub(super) fn insert(&mut self, request: Request, shift: u8, flush_after: bool) -> Result<u32, Request> {
+    pub(super) fn insert(
+        &mut self,
+        request: Request,
+        shift: u8,
+        fua: bool,
+        flush_after: bool,
+    ) -> Result<u32, Request> {
         let index = self.free;
         let Some(slot) = self.entries.get_mut(index as usize) else {
             return Err(request);
@@ -85,6 +91,7 @@ impl Slots {
         self.free = slot.next;
         self.used += 1;
         slot.request = request;
+        slot.request.fua = fua;
         slot.outstanding = 0;
         slot.issued = 0;
         slot.done = 0;
@@ -193,7 +200,7 @@ mod tests {
     #[test]
     fn lists_keep_their_order() {
         let mut slots = Slots::new(4);
-        let mut take = |n| slots.insert(Request::flush(DiskId(0), n), 9, false);
+        let mut take = |n| slots.insert(Request::flush(DiskId(0), n), 9, false, false);
         let taken: Vec<_> = (0..4).map(|n| take(n).unwrap()).collect();
         assert!(take(4).is_err(), "no fifth slot");
         let (mut a, mut b) = (List::EMPTY, List::EMPTY);
@@ -207,6 +214,6 @@ mod tests {
         assert_eq!(order, [taken[2], taken[0], taken[3]]);
         slots.release(taken[0]);
         assert_eq!(slots.used(), 3);
-        assert_eq!(slots.insert(Request::flush(DiskId(0), 9), 9, false), Ok(taken[0]));
+        assert_eq!(slots.insert(Request::flush(DiskId(0), 9), 9, false, false), Ok(taken[0]));
     }
 }

@@ -1,0 +1,102 @@
+//! The machine that a disk without a device pretends to be in.
+
+use std::sync::Arc;
+
+use redox_driver_sys::{
+    Result,
+    dma::{DmaAllocator, Segment},
+    model::{Bus, ConfigSpace, Device, Host},
+    pci::{PciFunction, PciIds},
+    time::{Clock, Time},
+};
+
+/// A PCI function that does nothing by itself.
+struct Inert(ConfigSpace);
+
+impl Device for Inert {
+    fn config(&mut self) -> &mut ConfigSpace {
+        &mut self.0
+    }
+    fn mmio_read(&mut self, _: &mut dyn Bus, _: u8, _: u64, _: usize) -> u64 {
+        u64::MAX
+    }
+    fn mmio_write(&mut self, _: &mut dyn Bus, _: u8, _: u64, _: usize, _: u64) {}
+    fn run(&mut self, _: &mut dyn Bus) {}
+    fn next_event(&self) -> Option<Time> {
+        None
+    }
+    fn reset(&mut self) {}
+}
+
+/// A model host whose only function gives out DMA memory.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    host: Host,
+    function: Arc<PciFunction>,
+}
+
+impl Machine {
+    /// A machine of its own.
+    ///
+    /// # Errors
+    /// The model refuses to master the bus.
+    pub fn new() -> Result<Self> {
+        let ids = PciIds {
+            vendor: 0x1af4,
+            device: 0x1110,
+            subsystem_vendor: 0,
+            subsystem: 0,
+            class: 1,
+            subclass: 0x80,
+            interface: 0,
+            revision: 0,
+        };
+        let host = Host::new(Box::new(Inert(ConfigSpace::new(ids))));
+        let function = host.function();
+        function.set_bus_master(true)?;
+        Ok(Machine { host, function: Arc::new(function) })
+    }
+
+    /// Memory that the disk reaches.
+    ///
+    /// # Errors
+    /// The model has none.
+    pub fn dma(&self) -> Result<DmaAllocator> {
+        self.function.dma()
+    }
+
+    /// The machine's virtual clock.
+    pub fn clock(&self) -> Clock {
+        self.host.clock()
+    }
+
+    /// Reads all of `segments` as the device does; `false` if any is out of its reach.
+    pub(super) fn gather(&self, segments: &[Segment], target: &mut [u8]) -> bool {
+        self.host.with_device(|_, bus| {
+            let mut rest = target;
+            segments.iter().all(|segment| {
+                let (part, left) =
+                    std::mem::take(&mut rest).split_at_mut_checked(segment.len as usize).unwrap_or_default();
+                rest = left;
+                part.len() == segment.len as usize && bus.dma_read(segment.addr.get(), part).is_ok()
+            })
+        })
+    }
+
+    /// Writes all of `segments` as the device does; `false` if any is out of its reach.
+    pub(super) fn scatter(&self, segments: &[Segment], source: &[u8]) -> bool {
+        self.host.with_device(|_, bus| {
+            let mut rest = source;
+            segments.iter().all(|segment| {
+                let (part, left) = rest.split_at_checked(segment.len as usize).unwrap_or_default();
+                rest = left;
+                part.len() == segment.len as usize && bus.dma_write(segment.addr.get(), part).is_ok()
+            })
+        })
+    }
+
+    /// How often a device went beyond its memory.
+    pub fn stray_accesses(&self) -> usize {
+        self.host.take_faults().len()
+    }
+}

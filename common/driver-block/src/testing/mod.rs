@@ -1,0 +1,37 @@
+//! Storage controllers without a device: for property tests, fuzzing and measuring what the block layer itself costs.
+//!
+//! [`MemoryDisk`] keeps its data in memory, moves them by DMA through a model host, loses what was not flushed when its
+//! power is cut, and fails as its [`Plan`] says, from a seed. [`NullDisk`] completes everything at once and moves nothing.
+
+mod machine;
+mod memory;
+mod null;
+mod random;
+
+pub use machine::Machine;
+pub use memory::{MemoryDisk, MemoryQueue, Observer, Plan};
+pub use null::{NullDisk, NullQueue};
+pub use random::Random;
+
+use crate::device::{Disk, DiskId, Limits, WriteCache};
+
+/// A disk as most tests want it: 512-byte blocks, generous limits, every command, a volatile cache with FUA.
+pub fn plain_disk(id: u32, blocks: u64) -> Disk {
+    let limits = Limits {
+        block_size: 512,
+        physical_block_size: 512,
+        optimal_io_size: 0,
+        max_transfer: 1 << 20,
+        max_segments: 256,
+        segment_boundary: 1,
+        dma_alignment: 4,
+        max_discard_blocks: u32::MAX,
+        max_discard_ranges: 256,
+        discard_granularity: 512,
+        max_write_zeroes_blocks: 0xffff,
+        write_cache: WriteCache::Volatile { fua: true },
+        read_only: false,
+        rotational: false,
+    };
+    Disk { id: DiskId(id), blocks, limits, model: "memory".into(), serial: format!("{id}") }
+}
