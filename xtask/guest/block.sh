@@ -133,3 +133,17 @@ advances() {
     sleep 0.3
     [ "$(completed "$1")" -gt "$before" ]
 }
+
+# to_vfio PCI_ADDRESS: takes a function from whichever driver has it.
+to_vfio() {
+    local device=/sys/bus/pci/devices/$1
+    modprobe vfio-pci || return 1
+    [ "$(basename "$(readlink "$device/driver")")" = vfio-pci ] && return 0
+    echo vfio-pci >"$device/driver_override"
+    [ -e "$device/driver" ] && echo "$1" >"$device/driver/unbind"
+    echo "$1" >/sys/bus/pci/drivers_probe
+    [ "$(basename "$(readlink "$device/driver")")" = vfio-pci ]
+}
+
+# blocked_writes PCI_ADDRESS: faults that the IOMMU has reported of a function's writes.
+blocked_writes() { dmesg | grep -c "DMAR: \[DMA Write.*\[${1#0000:}\]"; }

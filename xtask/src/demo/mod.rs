@@ -20,8 +20,10 @@ pub struct Driver {
     pub name: &'static str,
     /// What the demo shows, in a sentence.
     pub summary: &'static str,
-    /// The crates whose programs the guests need.
-    pub programs: &'static [&'static str],
+    /// The crates of the daemons under test.
+    pub daemons: &'static [&'static str],
+    /// The crates of programs that the scripts need besides.
+    pub tools: &'static [&'static str],
     /// The guests that are booted, in order. The first is also that of `cargo xtask qemu`.
     pub plans: &'static [Plan],
 }

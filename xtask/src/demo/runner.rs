@@ -40,7 +40,8 @@ pub fn run(options: &Selection) -> Result<ExitCode> {
     let mut sections = Vec::new();
     for driver in drivers {
         println!("{}: {}", driver.name, driver.summary);
-        let programs = if options.linux { Vec::new() } else { workspace::build(driver.programs)? };
+        let daemons = if options.linux { &[] } else { driver.daemons };
+        let programs = workspace::build(&[daemons, driver.tools].concat())?;
         for plan in driver.plans {
             if !options.only.is_empty() && !options.only.iter().any(|name| name == plan.name) {
                 continue;
@@ -84,7 +85,7 @@ pub fn interact(driver: &str, options: &rig::Options) -> Result<ExitCode> {
     let name = format!("{}-interactive", driver.name);
     let mut guest = (plan.build)(Guest::new(&rig, &name, "interactive.sh")?)?;
     guest = guest.env("SUBJECT", driver.name);
-    for program in workspace::build(driver.programs)? {
+    for program in workspace::build(&[driver.daemons, driver.tools].concat())? {
         guest = guest.program(&program);
     }
     println!("ctrl-a x ends QEMU, ctrl-a c is its monitor; leaving the shell powers the guest off");
