@@ -4,16 +4,10 @@
 OUT=/rig/out
 SPAWNER_LOG=$OUT/pcid-spawner.txt
 
-# spawner OPTION...: pcid-spawner with the files and daemons of this guest. A killed daemon is back
-# after a second at most, however often it was killed.
-spawner() {
-    exec pcid-spawner --config /rig/pcid.d --drivers /rig/bin --restart-delay-max 1s "$@"
-}
-
 # Starts pcid-spawner, which starts the daemons; their log is its log.
 start_spawner() {
     modprobe vfio-pci && modprobe ublk_drv || return 1
-    spawner >>"$SPAWNER_LOG" 2>&1 9>&- &
+    pcid-spawner --config /rig/pcid.d >>"$SPAWNER_LOG" 2>&1 &
     SPAWNER=$!
 }
 
@@ -46,21 +40,8 @@ daemon_disk() {
     [ -n "$link" ] && disk=$(readlink -f "$link") && [ -b "$disk" ] && echo "$disk"
 }
 
-# daemon_pid PCI_ADDRESS: the process that serves a function and is ready.
-daemon_pid() {
-    pcid-spawner status | awk -v address="$1" '
-        $1 == address && $3 == "running" { print $4; found = 1 }
-        END { exit !found }'
-}
-
-# starts PCI_ADDRESS: how often its daemon was started.
-starts() { pcid-spawner status | awk -v address="$1" '$1 == address { print $5 }'; }
-
-# respawned PCI_ADDRESS PROCESS: another process serves the function.
-respawned() {
-    local pid
-    pid=$(daemon_pid "$1") && [ "$pid" != "$2" ]
-}
+# The process that serves a disk, by what the kernel knows of it.
+daemon_pid() { pidof -s "$SUBJECT"; }
 
 # partition DISK NUMBER
 partition() {

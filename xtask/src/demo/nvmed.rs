@@ -139,7 +139,6 @@ const REFUSALS: &[Expected] = &[
     ours("a malformed address"),
     ours("a device that is no NVMe controller"),
     ours("a device in use"),
-    ours("a mounted device asked for by its address"),
     ours("a malformed pcid.d file is named and skipped"),
     always("nothing was changed"),
 ];

@@ -82,7 +82,7 @@ impl Admin {
         page_size: usize,
     ) -> Result<Self> {
         Ok(Admin {
-            pair: QueuePair::new(registers, dma, 0, [ENTRIES; 2], 0)?,
+            pair: QueuePair::new(registers, dma, page_size, 0, [ENTRIES; 2], 0)?,
             slots: [Slot { state: State::Free, cid: 0 }; SLOTS],
             sequence: 0,
             page: dma

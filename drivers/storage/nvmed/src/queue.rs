@@ -5,6 +5,7 @@ use redox_driver_sys::{
     dma::{DmaAddr, DmaAllocator, DmaSlice},
     mmio::{Register, WriteOnly},
 };
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::{
     error::{Error, Result},
@@ -40,14 +41,14 @@ impl QueuePair {
     pub(crate) fn new(
         registers: &Registers,
         dma: &DmaAllocator,
+        page_size: usize,
         id: u16,
         [sq_entries, cq_entries]: [u16; 2],
         lazy: u16,
     ) -> Result<Self> {
         let [tail_doorbell, head_doorbell] = registers.doorbells(id)?;
         let memory = Error::machine("allocate queue memory");
-        let allocate =
-            || Ok((dma.allocate_slice(sq_entries.into())?, dma.allocate_slice(cq_entries.into())?));
+        let allocate = || Ok((ring(dma, sq_entries, page_size)?, ring(dma, cq_entries, page_size)?));
         let (sq, cq) = allocate().map_err(memory)?;
         Ok(QueuePair {
             id,
@@ -134,6 +135,16 @@ impl QueuePair {
             self.unacknowledged = 0;
         }
     }
+}
+
+/// A queue is contiguous and starts on a memory page (section 4.1).
+fn ring<T: FromBytes + IntoBytes + Immutable>(
+    dma: &DmaAllocator,
+    entries: u16,
+    page_size: usize,
+) -> redox_driver_sys::Result<DmaSlice<T>> {
+    let entries = usize::from(entries);
+    DmaSlice::new(dma.allocate_aligned(entries * size_of::<T>(), page_size)?, entries)
 }
 
 #[inline]

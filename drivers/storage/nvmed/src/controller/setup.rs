@@ -157,7 +157,14 @@ impl NvmeController {
             {
                 log::debug!("{}: queue {id}: {error}", self.name);
             }
-            let pair = QueuePair::new(registers, &self.dma, id, [depth + 1, cq_entries], lazy)?;
+            let pair = QueuePair::new(
+                registers,
+                &self.dma,
+                1 << self.page_shift,
+                id,
+                [depth + 1, cq_entries],
+                lazy,
+            )?;
             let queue = IoQueue::new(pair, &self.dma, depth, self.pointer, interrupt, self.counters.clone())?;
             self.queues.push(queue);
         }
