@@ -3,6 +3,38 @@
 //! A [`Mmio`] region hands out [`Register`]s. The check of bounds and alignment happens there, so that an access is
 //! nothing but the load or the store. The access mode is part of the type: a register whose read has side effects
 //! ([`ReadClears`]) cannot be read by a method that looks harmless.
+//!
+//! ```
+//! # use redox_driver_sys::{Result, mmio::{Mmio, ReadClears, ReadOnly, WriteOnly}};
+//! fn ring(registers: &Mmio) -> Result<u32> {
+//!     registers.register::<u32, WriteOnly>(0x1000)?.write(1);
+//!     Ok(registers.register::<u32, ReadClears>(0xc0)?.read_and_clear())
+//! }
+//! ```
+//!
+//! What the mode does not have does not compile:
+//!
+//! ```compile_fail
+//! # use redox_driver_sys::{Result, mmio::{Mmio, ReadClears}};
+//! fn look(registers: &Mmio) -> Result<u32> {
+//!     Ok(registers.register::<u32, ReadClears>(0xc0)?.read())
+//! }
+//! ```
+//!
+//! ```compile_fail
+//! # use redox_driver_sys::{Result, mmio::{Mmio, WriteOnly}};
+//! fn look(registers: &Mmio) -> Result<u32> {
+//!     Ok(registers.register::<u32, WriteOnly>(0x1000)?.read())
+//! }
+//! ```
+//!
+//! ```compile_fail
+//! # use redox_driver_sys::{Result, mmio::{Mmio, ReadOnly}};
+//! fn change(registers: &Mmio) -> Result<()> {
+//!     registers.register::<u32, ReadOnly>(0)?.write(1);
+//!     Ok(())
+//! }
+//! ```
 
 use std::{fmt, marker::PhantomData, ops::Range, ptr::NonNull, sync::Arc};
 

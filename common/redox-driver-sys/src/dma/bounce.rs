@@ -66,7 +66,7 @@ impl BouncePool {
         };
         pages.used[first..first + count].fill(true);
         let memory = pages.memory.slice(first * PAGE_SIZE..(first + count) * PAGE_SIZE)?;
-        Ok(BounceSlot { pool: self.clone(), memory, first, count })
+        Ok(BounceSlot { pool: self.clone(), memory, first, count, abandoned: false })
     }
 
     pub(super) fn statistics(&self) -> BounceStatistics {
@@ -87,6 +87,7 @@ pub(super) struct BounceSlot {
     memory: DmaBuffer,
     first: usize,
     count: usize,
+    abandoned: bool,
 }
 
 impl BounceSlot {
@@ -100,10 +101,11 @@ impl BounceSlot {
         self.memory.copy_from(0, source)
     }
 
-    /// Never gives the pages to anybody again: the device, which reaches the whole pool, may not be done with them.
-    pub(super) fn abandon(self) {
+    /// Gives the pages to nobody for as long as the pool lives: the device, which reaches all of it, may not be done with
+    /// them.
+    pub(super) fn abandon(mut self) {
         log::warn!("{} pages of the bounce pool are lost to an unfinished transfer", self.count);
-        std::mem::forget(self);
+        self.abandoned = true;
     }
 
     pub(super) fn copy_out(&self, target: &mut [u8]) -> Result<()> {
@@ -115,6 +117,9 @@ impl BounceSlot {
 
 impl Drop for BounceSlot {
     fn drop(&mut self) {
+        if self.abandoned {
+            return;
+        }
         // What another transfer left behind must not be readable by the device during the next one.
         let cleared = self.memory.fill(0, self.memory.len(), 0);
         debug_assert!(cleared.is_ok());

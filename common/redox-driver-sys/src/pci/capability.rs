@@ -154,3 +154,143 @@ fn read_u16(function: &dyn FunctionBackend, offset: u16) -> Result<u16> {
 fn malformed(name: &'static str, reason: String) -> Error {
     Error::Capability { name, reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        dma::DmaAllocator,
+        irq::{Interrupt, InterruptKind, InterruptSet},
+        mmio::Mmio,
+        time::Clock,
+    };
+
+    /// A function whose configuration space is exactly these bytes.
+    struct Bytes(Vec<u8>);
+
+    impl FunctionBackend for Bytes {
+        fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
+            let (at, len) = (usize::from(offset), usize::from(width.bytes()));
+            let bytes = self.0.get(at..at + len).ok_or(Error::OutOfBounds {
+                offset: offset.into(),
+                len: len as u64,
+                region: self.0.len() as u64,
+            })?;
+            Ok(bytes.iter().rev().fold(0, |value, &byte| value << 8 | u32::from(byte)))
+        }
+        fn config_write(&self, _offset: u16, _width: Width, _value: u32) -> Result<()> {
+            Ok(())
+        }
+        fn map_bar(&self, bar: u8) -> Result<Mmio> {
+            Err(Error::Bar { bar, reason: "there is none".to_string() })
+        }
+        fn enable_interrupts(&self, kind: InterruptKind, count: usize) -> Result<Vec<Interrupt>> {
+            let most = match kind {
+                InterruptKind::Intx => 1,
+                InterruptKind::Msi => 32,
+                InterruptKind::MsiX => 2048,
+            };
+            assert!((1..=most).contains(&count), "{count} vectors of {kind}");
+            assert!(kind != InterruptKind::Msi || count.is_power_of_two(), "{count} vectors of {kind}");
+            Err(Error::Unsupported(kind.to_string()))
+        }
+        fn dma_allocator(&self) -> Result<DmaAllocator> {
+            Err(Error::Unsupported("DMA".to_string()))
+        }
+        fn reset(&self) -> Result<()> {
+            Ok(())
+        }
+        fn clock(&self) -> Clock {
+            Clock::monotonic()
+        }
+    }
+
+    /// Configuration space with a capability list and `rest` from 0x40 on.
+    fn space(first: u8, rest: &[u8]) -> Bytes {
+        let mut bytes = vec![0; 256];
+        bytes[usize::from(header::STATUS)] = 1 << 4;
+        bytes[usize::from(header::CAPABILITIES)] = first;
+        bytes[0x40..0x40 + rest.len()].copy_from_slice(rest);
+        Bytes(bytes)
+    }
+
+    fn refused(space: &Bytes) -> String {
+        Capabilities::read(space).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn reads_vendor_and_power_capabilities() {
+        let mut rest = vec![0x01, 0x48, 0, 0, 0, 0, 0, 0];
+        rest.extend([0x09, 0x5b, 16, 1]);
+        rest.resize(0x18, 0);
+        rest.extend([0x09, 0, 20, 2]);
+        let found = Capabilities::read(&space(0x43, &rest)).unwrap();
+        assert_eq!(found.power_management, Some(0x40));
+        assert_eq!(
+            found.vendor,
+            [VendorCapability { offset: 0x48, len: 16 }, VendorCapability { offset: 0x58, len: 20 }],
+            "the two low bits of a pointer do not count"
+        );
+    }
+
+    #[test]
+    fn a_circle_ends() {
+        let error = refused(&space(0x40, &[0x01, 0x44, 0, 0, 0x01, 0x40, 0, 0]));
+        assert!(error.contains("circle"), "{error}");
+    }
+
+    #[test]
+    fn a_pointer_into_the_header_is_refused() {
+        let error = refused(&space(0x40, &[0x01, 0x3c, 0, 0]));
+        assert_eq!(error, "PCI capability list: entry at 0x3c, inside the header");
+    }
+
+    #[test]
+    fn impossible_values_are_refused() {
+        let error = refused(&space(0x40, &[ID_MSI, 0, 6 << 1, 0]));
+        assert_eq!(error, "PCI capability MSI: 2^6 vectors");
+        let error = refused(&space(0x40, &[ID_MSIX, 0, 7, 0, 6, 0, 0, 0, 0, 0, 0, 0]));
+        assert_eq!(error, "PCI capability MSI-X: table in BAR 6");
+    }
+
+    #[test]
+    fn without_the_status_bit_there_is_no_list() {
+        let mut space = space(0x40, &[ID_MSI, 0, 6 << 1, 0]);
+        space.0[usize::from(header::STATUS)] = 0;
+        assert_eq!(Capabilities::read(&space).unwrap(), Capabilities::default());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Whatever a device shows, there is an answer; and interrupts are asked for within what exists.
+        #[test]
+        fn survives_any_configuration_space(
+            mut bytes in prop::collection::vec(any::<u8>(), 256),
+            list: bool,
+            ids in prop::collection::vec(
+                (0x10u8..0x40, prop::sample::select(vec![ID_MSI, ID_MSIX, ID_VENDOR, ID_POWER_MANAGEMENT, ID_PCI_EXPRESS])),
+                0..8,
+            ),
+            wanted in 0usize..5000,
+        ) {
+            bytes[usize::from(header::STATUS)] |= u8::from(list) << 4;
+            // A list of known capabilities, as often as one that is noise.
+            let mut before = usize::from(header::CAPABILITIES);
+            for (at, id) in ids {
+                bytes[before] = at * 4;
+                bytes[usize::from(at) * 4] = id;
+                before = usize::from(at) * 4 + 1;
+            }
+            let space = Bytes(bytes);
+            if let Ok(found) = Capabilities::read(&space) {
+                prop_assert!(found.vendor.len() <= MOST_CAPABILITIES);
+                prop_assert!(found.msi.is_none_or(|msi| (1..=32).contains(&msi.vectors)));
+                prop_assert!(found.msix.is_none_or(|msix| (1..=2048).contains(&msix.table_size) && msix.table_bar < 6));
+                prop_assert!(InterruptSet::request(&space, &found, wanted, InterruptKind::MsiX).is_err());
+            }
+        }
+    }
+}
