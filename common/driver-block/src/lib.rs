@@ -11,7 +11,9 @@ mod local;
 pub mod queue;
 mod recovery;
 mod request;
+mod runtime;
 mod statistics;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod waker;
@@ -25,5 +27,8 @@ pub use local::{Answer, LocalEngine};
 pub use queue::{Queue, QueueOptions};
 pub use recovery::{Recovery, RecoveryPolicy, Step};
 pub use request::{Completion, Expired, Rejected, Request, Segments};
+pub use runtime::RuntimeEvent;
+#[cfg(not(loom))]
+pub use runtime::{Runtime, RuntimeError, RuntimeOptions};
 pub use statistics::{OPERATIONS, OperationStatistics, Statistics};
 pub use waker::Waker;

@@ -45,21 +45,44 @@ impl<C: Controller> LocalEngine<C> {
     /// Takes the controller's queues and disks over.
     ///
     /// # Errors
-    /// A disk's limits contradict themselves.
+    /// A disk's limits contradict themselves. The controller was shut down.
     pub fn new(
         mut controller: C,
         clock: &Clock,
         options: &QueueOptions,
         policy: RecoveryPolicy,
     ) -> Result<Self, BadLimits> {
+        let hardware = controller.take_queues();
+        Self::from_parts(controller, hardware, clock, options, policy).map_err(
+            |(bad, mut controller, hardware)| {
+                if let Err(error) = controller.shutdown(hardware) {
+                    log::warn!("shutting the controller down: {error}");
+                }
+                bad
+            },
+        )
+    }
+
+    /// As [`new`](Self::new), with hardware queues that the controller handed out before.
+    ///
+    /// # Errors
+    /// A disk's limits contradict themselves; everything comes back.
+    #[allow(clippy::type_complexity, reason = "the error is what was given, and why")]
+    pub fn from_parts(
+        controller: C,
+        hardware: Vec<C::Queue>,
+        clock: &Clock,
+        options: &QueueOptions,
+        policy: RecoveryPolicy,
+    ) -> Result<Self, (BadLimits, C, Vec<C::Queue>)> {
         let disks = controller.disks();
-        let mut queues = Vec::new();
-        for hardware in controller.take_queues() {
-            let mut queue = Queue::new(hardware, options.clone());
-            for disk in &disks {
-                queue.set_disk(disk)?;
+        let mut queues: Vec<_> =
+            hardware.into_iter().map(|hardware| Queue::new(hardware, options.clone())).collect();
+        for queue in &mut queues {
+            if let Some(bad) = disks.iter().find_map(|disk| queue.set_disk(disk).err()) {
+                let hardware = queues.iter_mut().filter_map(Queue::take_hardware).collect();
+                return Err((bad, controller, hardware));
             }
-            queues.push(queue);
         }
         Ok(LocalEngine {
             recovery: Recovery::new(queues.len(), policy),
