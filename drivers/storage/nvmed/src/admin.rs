@@ -68,8 +68,9 @@ pub(crate) struct Admin {
     page: DmaBuffer,
     clock: Clock,
     timeout: Duration,
-    /// A command was given up: it may still complete into `page`, so that nothing may be sent before a reset.
-    stuck: bool,
+    /// Nothing may be sent: the controller is not enabled, or a command was given up and may still complete into
+    /// `page`. Ends with a reset.
+    closed: bool,
     stale: u64,
 }
 
@@ -90,7 +91,7 @@ impl Admin {
                 .map_err(Error::machine("allocate the admin buffer"))?,
             clock: clock.clone(),
             timeout,
-            stuck: false,
+            closed: true,
             stale: 0,
         })
     }
@@ -110,7 +111,16 @@ impl Admin {
         for slot in &mut self.slots {
             slot.state = State::Free;
         }
-        self.stuck = false;
+    }
+
+    /// Lets commands through: the controller is enabled.
+    pub(crate) fn open(&mut self) {
+        self.closed = false;
+    }
+
+    /// Lets nothing through any more: the controller is about to be disabled.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
     }
 
     /// Number of aborts that were sent and not completed.
@@ -120,11 +130,8 @@ impl Admin {
 
     /// Sends a command and waits for it. `name` is what errors call it.
     pub(crate) fn execute(&mut self, name: &dyn std::fmt::Display, entry: SubmissionEntry) -> Result<u32> {
-        if self.stuck {
-            return Err(Error::AdminStuck { command: name.to_string() });
-        }
         let Some(slot) = self.send(entry, Purpose::Execute) else {
-            return Err(Error::AdminStuck { command: name.to_string() });
+            return Err(Error::AdminClosed { command: name.to_string() });
         };
         let deadline = self.clock.deadline(self.timeout);
         let mut interval = FIRST_INTERVAL;
@@ -142,7 +149,7 @@ impl Admin {
                 };
             }
             if late {
-                self.stuck = true;
+                self.closed = true;
                 return Err(Error::NoCompletion { command: name.to_string(), after: self.timeout });
             }
             self.clock.sleep(interval);
@@ -219,14 +226,14 @@ impl Admin {
 
     /// Asks for one asynchronous event. Returns whether there was room.
     pub(crate) fn request_event(&mut self) -> bool {
-        !self.stuck && self.send(command(AdminOpcode::ASYNC_EVENT_REQUEST), Purpose::Event).is_some()
+        self.send(command(AdminOpcode::ASYNC_EVENT_REQUEST), Purpose::Event).is_some()
     }
 
     /// Asks for the abort of command `cid` of submission queue `sqid`. Returns whether there was room.
     pub(crate) fn abort(&mut self, sqid: u16, cid: u16) -> bool {
         let cdw10 = AbortCdw10::new().with_sqid(sqid).with_cid(cid).into();
         let entry = SubmissionEntry { cdw10, ..command(AdminOpcode::ABORT) };
-        !self.stuck && self.send(entry, Purpose::Abort).is_some()
+        self.send(entry, Purpose::Abort).is_some()
     }
 
     /// Takes completions; `unsolicited` is given those that nobody waits for.
@@ -249,6 +256,9 @@ impl Admin {
     }
 
     fn send(&mut self, mut entry: SubmissionEntry, purpose: Purpose) -> Option<usize> {
+        if self.closed {
+            return None;
+        }
         let slot = self.slots.iter().position(|slot| matches!(slot.state, State::Free))?;
         self.sequence = self.sequence.wrapping_add(1);
         #[allow(clippy::cast_possible_truncation, reason = "fewer slots than 2^SLOT_BITS")]
@@ -261,6 +271,9 @@ impl Admin {
     }
 
     fn reap(&mut self) {
+        if self.closed {
+            return;
+        }
         for _ in 0..ENTRIES {
             let Some(completion) = self.pair.pop() else { break };
             let index = usize::from(completion.cid & ((1 << SLOT_BITS) - 1));

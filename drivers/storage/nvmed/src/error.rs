@@ -43,9 +43,9 @@ pub enum Error {
         /// How long was waited.
         after: Duration,
     },
-    /// Admin commands are not possible until the controller is reset, since an earlier one was never completed.
-    #[error("{command}: the admin queue is stuck since an earlier command timed out")]
-    AdminStuck {
+    /// Admin commands are not possible until the controller is reset: it is disabled, or never completed an earlier one.
+    #[error("{command}: not sent, the controller must be reset first")]
+    AdminClosed {
         /// Which command, with its arguments.
         command: String,
     },
@@ -66,7 +66,7 @@ impl Error {
             Error::Machine { source, .. } if source.is_gone() => BlockError::Gone,
             Error::Machine { source: redox_driver_sys::Error::Timeout { .. }, .. }
             | Error::NoCompletion { .. }
-            | Error::AdminStuck { .. } => BlockError::TimedOut,
+            | Error::AdminClosed { .. } => BlockError::TimedOut,
             Error::Machine { .. } | Error::Fatal { .. } | Error::Unusable(_) => BlockError::Gone,
             Error::Command { status, .. } => crate::status::block_error(*status, false),
         }

@@ -20,6 +20,8 @@ pub(crate) struct HostMemory {
     chunks: Vec<DmaBuffer>,
     list: DmaSlice<HmbDescriptor>,
     pages: u32,
+    /// The controller has had it before, so that its contents are worth something to it.
+    known: bool,
 }
 
 impl HostMemory {
@@ -73,22 +75,24 @@ impl HostMemory {
             pages = pages.saturating_add(count);
             list.write(index, HmbDescriptor { address: chunk.addr().get(), pages: count, reserved: 0 });
         }
-        Ok(Some(HostMemory { chunks, list, pages }))
+        Ok(Some(HostMemory { chunks, list, pages, known: false }))
     }
 
-    /// Lends the memory. `returned`: it is the same as before a reset, contents included.
-    pub(crate) fn enable(&self, admin: &mut Admin, returned: bool) -> Result<()> {
+    /// Lends the memory, after a reset with the contents that the controller left there.
+    pub(crate) fn enable(&mut self, admin: &mut Admin) -> Result<()> {
         let address = self.list.addr().get();
         #[allow(clippy::cast_possible_truncation, reason = "splits the number; at most 32 descriptors")]
         let entry = SubmissionEntry {
-            cdw11: HostMemoryBuffer::new().with_enable(true).with_memory_return(returned).into(),
+            cdw11: HostMemoryBuffer::new().with_enable(true).with_memory_return(self.known).into(),
             cdw12: self.pages,
             cdw13: address as u32,
             cdw14: (address >> 32) as u32,
             cdw15: self.list.len() as u32,
             ..SubmissionEntry::default()
         };
-        admin.set_feature_entry(FeatureId::HOST_MEMORY_BUFFER, entry).map(drop)
+        admin.set_feature_entry(FeatureId::HOST_MEMORY_BUFFER, entry)?;
+        self.known = true;
+        Ok(())
     }
 
     /// Takes the memory back; afterwards the controller does not touch it.

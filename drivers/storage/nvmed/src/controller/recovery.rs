@@ -30,6 +30,7 @@ impl NvmeController {
 
     /// Stops the controller, by whatever works, and starts it again with the same queues.
     pub(super) fn restart(&mut self, mut queues: Vec<IoQueue>) -> Result<Vec<IoQueue>> {
+        self.admin.close();
         if let Err(error) = self.running.registers.disable() {
             if matches!(&error, Error::Machine { source, .. } if source.is_gone()) {
                 return Err(error);
@@ -56,7 +57,7 @@ impl NvmeController {
             )));
         }
         self.create_queues(&queues)?;
-        self.configure(true);
+        self.configure();
         self.scan()?;
         Ok(queues)
     }
@@ -70,6 +71,7 @@ impl NvmeController {
         if let Err(error) = &orderly {
             self.log_failure("end", error);
         }
+        self.admin.close();
         self.running.registers.shut_down(timeout)?;
         self.running.registers.disable()?;
         self.host_memory = None;

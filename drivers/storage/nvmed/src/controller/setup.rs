@@ -93,7 +93,7 @@ impl NvmeController {
         let queues = controller.take_queue_list();
         controller.create_queues(&queues)?;
         controller.queues = queues;
-        controller.configure(false);
+        controller.configure();
         controller.scan()?;
         Ok(controller)
     }
@@ -106,6 +106,7 @@ impl NvmeController {
     pub(super) fn start(&mut self) -> Result<()> {
         self.admin.reset();
         self.running.registers.enable(self.admin.pair(), self.page_shift)?;
+        self.admin.open();
         *self.identify = self.admin.identify(Cns::CONTROLLER, 0)?;
         let sgl = self.options.sgl && matches!(self.identify.sgls.support(), 1 | 2);
         self.pointer = DataPointer::new(self.page_shift, sgl);
@@ -196,10 +197,10 @@ impl NvmeController {
     }
 
     /// Sets the optional features. A controller that refuses one works without it.
-    pub(super) fn configure(&mut self, after_reset: bool) {
+    pub(super) fn configure(&mut self) {
         self.optional("interrupt coalescing", Self::set_coalescing);
         self.optional("autonomous power state transitions", Self::set_power);
-        self.optional("host memory buffer", |this| this.lend_memory(after_reset));
+        self.optional("host memory buffer", Self::lend_memory);
         self.optional("asynchronous events", |this| {
             let namespaces = this.identify.oaes & OAES_NAMESPACE != 0;
             let config = AsyncEventConfig::new().with_smart(AEC_SMART).with_namespace(namespaces);
@@ -242,13 +243,13 @@ impl NvmeController {
             .map(drop)
     }
 
-    fn lend_memory(&mut self, after_reset: bool) -> Result<()> {
+    fn lend_memory(&mut self) -> Result<()> {
         if self.host_memory.is_none() {
             self.host_memory =
                 HostMemory::allocate(&self.identify, &self.dma, self.page_shift, self.options.host_memory)?;
         }
-        let Some(memory) = &self.host_memory else { return Ok(()) };
-        let lent = memory.enable(&mut self.admin, after_reset);
+        let Some(memory) = &mut self.host_memory else { return Ok(()) };
+        let lent = memory.enable(&mut self.admin);
         // A refusal is certain knowledge that the controller does not use the memory; a lost answer is not.
         if let Err(Error::Command { .. }) = lent {
             self.host_memory = None;
