@@ -14,6 +14,11 @@ use rustix::{
 /// Takes everything but `keep` out of the bounding set.
 pub(super) fn bound(keep: CapabilitySet) -> std::result::Result<String, String> {
     let mut removed = 0_u32;
+    // Whoever may not reduce the set has no use for it either: no program started later gains anything.
+    let may = capabilities(None).map_err(|error| error.to_string())?.effective;
+    if !may.contains(CapabilitySet::SETPCAP) {
+        return Ok("of no use".to_owned());
+    }
     for bit in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << bit);
         match capability_is_in_bounding_set(capability) {
