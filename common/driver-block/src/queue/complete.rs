@@ -19,13 +19,32 @@ impl<H: HardwareQueue> Queue<H> {
         }
         self.tags.leave(tag);
         match result {
-            Ok(()) => self.settle(tag, Ok(())),
+            Ok(()) => match self.tags.simple(tag) {
+                Some(head) => self.settle_simple(tag, head),
+                None => self.settle(tag, Ok(())),
+            },
             Err(error) => self.failed(tag, error, now),
+        }
+    }
+
+    /// Ends a simple command that was carried out.
+    #[inline]
+    fn settle_simple(&mut self, tag: u16, head: u32) {
+        self.tags.release(tag);
+        let slot = &mut self.slots[head];
+        slot.outstanding = 0;
+        slot.done = slot.request.blocks;
+        if slot.flush_after {
+            slot.flush_after = false;
+            self.join_flush(head);
+        } else {
+            self.answer(head);
         }
     }
 
     /// Decides about a command that was not carried out; its tag is in no list.
     pub(super) fn failed(&mut self, tag: u16, error: BlockError, now: Time) {
+        self.describe(tag);
         let state = &mut self.tags[tag];
         if error.is_retryable() && state.retries < self.options.retries {
             let delay = match error {
@@ -33,12 +52,13 @@ impl<H: HardwareQueue> Queue<H> {
                 _ => std::time::Duration::ZERO,
             };
             state.retries += 1;
-            self.statistics.of_mut(state.work.counted).retries += 1;
             self.tags.enter(tag, State::Queued, now.plus(delay));
+            self.statistics.of_mut(self.tags.work(tag).counted).retries += 1;
             return;
         }
         let error = if error.is_retryable() && state.expired { BlockError::TimedOut } else { error };
-        if state.work.count > 1 && state.work.operation != Operation::Flush && concerns_a_part(error) {
+        let work = self.tags.work(tag);
+        if work.count > 1 && work.operation != Operation::Flush && concerns_a_part(error) {
             self.separate(tag);
         } else {
             self.settle(tag, Err(error));
@@ -47,7 +67,7 @@ impl<H: HardwareQueue> Queue<H> {
 
     /// Has each request of a failed command try by itself: the error belongs to one of them only.
     fn separate(&mut self, tag: u16) {
-        let work = self.tags[tag].work;
+        let work = *self.tags.work(tag);
         let mut list = List::EMPTY;
         let mut index = work.head;
         for _ in 0..work.count {
@@ -69,7 +89,8 @@ impl<H: HardwareQueue> Queue<H> {
 
     /// Ends a command for good; its tag is in no list.
     pub(super) fn settle(&mut self, tag: u16, result: Result<(), BlockError>) {
-        let work = &self.tags[tag].work;
+        self.describe(tag);
+        let work = self.tags.work(tag);
         let (head, count, blocks, disk) = (work.head, work.count, work.blocks, work.disk);
         let flush = work.operation == Operation::Flush;
         self.tags.release(tag);
@@ -131,7 +152,11 @@ impl<H: HardwareQueue> Queue<H> {
                 Some(disk) => disk.check(&slot.request),
             };
             match verdict {
-                Ok(()) => kept.push_back(&mut self.slots, index),
+                Ok(()) => {
+                    // The limits may be others than those it was judged by.
+                    slot.simple = false;
+                    kept.push_back(&mut self.slots, index);
+                }
                 Err(error) => {
                     slot.error.get_or_insert(error);
                     slot.waiting = false;

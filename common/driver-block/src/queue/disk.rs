@@ -129,6 +129,13 @@ impl DiskState {
         self.cache == WriteCache::Volatile { fua: true }
     }
 
+    /// Whether a request that was [checked](Self::check) is a transfer that one command with the memory as it is can carry.
+    #[inline]
+    pub(super) fn is_simple(&self, request: &Request) -> bool {
+        matches!(request.operation, Operation::Read | Operation::Write)
+            && matches!(request.segments.as_slice(), [segment] if segment.len <= self.shape.max_bytes)
+    }
+
     /// Whether `request` must be followed by a flush before its answer. Only writes carry force unit access in their
     /// command: whether write-zeroes honours it is not the same everywhere.
     pub(super) fn needs_flush_after(&self, request: &Request) -> bool {
@@ -198,6 +205,12 @@ impl DiskState {
     #[inline]
     fn check_segments(&self, request: &Request) -> Result<(), BlockError> {
         let bytes = request.blocks << self.shift;
+        if let [Segment { addr, len }] = request.segments.as_slice() {
+            // Blocks are never empty, so neither is memory of the same size.
+            let (addr, len) = (addr.get(), u64::from(*len));
+            let fits = len == bytes && (addr | len) & self.alignment_mask == 0;
+            return if fits && addr.checked_add(len).is_some() { Ok(()) } else { Err(BlockError::Invalid) };
+        }
         let mut sum = 0;
         for segment in &request.segments {
             let (addr, len) = (segment.addr.get(), u64::from(segment.len));
@@ -206,7 +219,7 @@ impl DiskState {
             }
             sum += len;
         }
-        if sum != bytes || (request.segments.len() > 1 && !expressible(&self.shape, &request.segments)) {
+        if sum != bytes || !expressible(&self.shape, &request.segments) {
             return Err(BlockError::Invalid);
         }
         Ok(())

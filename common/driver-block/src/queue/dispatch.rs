@@ -115,6 +115,10 @@ impl<H: HardwareQueue> Queue<H> {
                 }
                 continue;
             }
+            if slot.simple && self.issue_simple(head, now) {
+                continue;
+            }
+            let slot = &self.slots[head];
             let operation = slot.request.operation;
             if operation == Operation::Flush {
                 self.unlink_head();
@@ -141,6 +145,63 @@ impl<H: HardwareQueue> Queue<H> {
             }
         }
         true
+    }
+
+    /// Submits the read or write at the head of the backlog as a command of its own, if that is possible without further
+    /// thought: the path of nearly all small transfers.
+    #[inline]
+    fn issue_simple(&mut self, head: u32, now: Time) -> bool {
+        let Queue { hardware: Some(hardware), tags, slots, .. } = self else { return false };
+        let slot = &slots[head];
+        let request = &slot.request;
+        let (Ok(blocks), Some(tag)) = (u32::try_from(request.blocks), tags.take_simple()) else {
+            return false;
+        };
+        let ranges = [LbaRange { lba: request.lba, blocks }];
+        let command = Command {
+            operation: request.operation,
+            disk: request.disk,
+            // The disk takes it, or a flush follows.
+            fua: request.fua && !slot.flush_after,
+            ranges: &ranges,
+            segments: &request.segments,
+        };
+        let follower =
+            slots.get(slot.next).is_some_and(|next| next.request.lba == request.lba + request.blocks);
+        if follower || hardware.submit(tag, &command).is_err() {
+            tags.release(tag);
+            return false;
+        }
+        self.statistics.of_mut(request.operation).commands += 1;
+        tags.enter_simple(tag, head, now.plus(self.options.timeout));
+        self.backlog.pop_front(slots);
+        let slot = &mut slots[head];
+        slot.waiting = false;
+        slot.issued = slot.request.blocks;
+        slot.outstanding = 1;
+        true
+    }
+
+    /// Writes down what a simple command does, because it is to be submitted again or needs a closer look.
+    pub(super) fn describe(&mut self, tag: u16) {
+        let Some(head) = self.tags.simple(tag) else { return };
+        let slot = &self.slots[head];
+        let request = &slot.request;
+        let work = Work {
+            operation: request.operation,
+            counted: request.operation,
+            disk: request.disk,
+            fua: request.fua && !slot.flush_after,
+            zeroes: false,
+            direct: true,
+            shift: slot.shift,
+            head,
+            count: 1,
+            lba: request.lba,
+            blocks: request.blocks,
+            cursor: Default::default(),
+        };
+        self.tags.describe(tag, work);
     }
 
     fn unlink_head(&mut self) {
@@ -309,7 +370,7 @@ impl<H: HardwareQueue> Queue<H> {
             self.tags.enter(tag, State::Queued, now);
             return false;
         };
-        let work = &tags[tag].work;
+        let work = tags.work(tag);
         let Some(disk) = find_disk(disks, work.disk) else {
             self.failed(tag, BlockError::Gone, now);
             return true;

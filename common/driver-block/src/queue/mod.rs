@@ -144,9 +144,11 @@ impl<H: HardwareQueue> Queue<H> {
         let fua = request.fua
             && matches!(operation, Operation::Write | Operation::WriteZeroes)
             && matches!(disk.cache, WriteCache::Volatile { .. });
-        let flush_after = disk.needs_flush_after(&request);
+        let flush_after = fua && disk.needs_flush_after(&request);
+        let simple = disk.is_simple(&request);
         match self.slots.insert(request, disk.shift, fua, flush_after) {
             Ok(index) => {
+                self.slots[index].simple = simple;
                 self.plugged.push_back(&mut self.slots, index);
                 self.statistics.of_mut(operation).requests += 1;
                 Ok(())
@@ -194,15 +196,17 @@ impl<H: HardwareQueue> Queue<H> {
     /// What is to be done about commands that take too long; to be called until it gives `None`, after
     /// [`poll`](Self::poll), so that a process that was not scheduled does not blame the device.
     pub fn expired(&mut self, now: Time) -> Option<Expired> {
-        let hardware = self.hardware.as_ref()?;
+        self.hardware.as_ref()?;
         if let Some(tag) = self.tags.first(State::Running)
             && self.tags[tag].due <= now
         {
             self.tags.leave(tag);
+            self.describe(tag);
             self.tags.enter(tag, State::Aborting, now.plus(self.options.abort_grace));
             self.tags[tag].expired = true;
-            self.statistics.of_mut(self.tags[tag].work.counted).timeouts += 1;
-            return Some(Expired::Abort { tag, handle: hardware.abort_handle(tag) });
+            let handle = self.hardware.as_ref()?.abort_handle(tag);
+            self.statistics.of_mut(self.tags.work(tag).counted).timeouts += 1;
+            return Some(Expired::Abort { tag, handle });
         }
         let overdue = self.tags.first_due(State::Aborting).is_some_and(|due| due <= now);
         if overdue && !self.reset_reported {

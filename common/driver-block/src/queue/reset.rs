@@ -17,11 +17,12 @@ impl<H: HardwareQueue> Queue<H> {
         for state in [State::Aborting, State::Running] {
             while let Some(tag) = self.tags.first(state) {
                 self.tags.leave(tag);
+                self.describe(tag);
                 let state = &mut self.tags[tag];
                 if state.retries < self.options.retries {
                     state.retries += 1;
-                    self.statistics.of_mut(state.work.counted).retries += 1;
                     self.tags.enter(tag, State::Queued, now);
+                    self.statistics.of_mut(self.tags.work(tag).counted).retries += 1;
                 } else {
                     self.settle(tag, Err(BlockError::TimedOut));
                 }

@@ -30,6 +30,8 @@ pub(super) struct Slot {
     pub(super) shift: u8,
     /// Whether a flush must follow before the answer.
     pub(super) flush_after: bool,
+    /// Whether it is a transfer that one command with the memory as it is can carry.
+    pub(super) simple: bool,
     /// Whether it must not share a command: one that it shared has failed.
     pub(super) alone: bool,
     /// Whether more commands are to be made for it: it is in a list of waiting requests.
@@ -65,6 +67,7 @@ impl Slots {
                 error: None,
                 shift: 0,
                 flush_after: false,
+                simple: false,
                 alone: false,
                 waiting: false,
             })
@@ -109,9 +112,16 @@ impl Slots {
         let free = self.free;
         let slot = &mut self[index];
         slot.next = free;
-        slot.request.segments = Segments::new();
         self.free = index;
         self.used -= 1;
+    }
+}
+
+impl Slots {
+    /// The slot with this index; nothing for [`NONE`].
+    #[inline]
+    pub(super) fn get(&self, index: u32) -> Option<&Slot> {
+        self.entries.get(index as usize)
     }
 }
 

@@ -45,19 +45,22 @@ pub(super) struct Work {
     pub(super) cursor: Cursor,
 }
 
-/// A tag and its command.
+/// What is needed of a tag again and again; small, for the cache's sake.
 #[derive(Debug)]
 pub(super) struct Tag {
-    pub(super) work: Work,
     /// When it expires; when it may be submitted again, while it is queued.
     pub(super) due: Time,
     /// Times that the command was submitted again.
     pub(super) retries: u8,
     /// Whether it passed its deadline once.
     pub(super) expired: bool,
+    /// Whether it carries exactly the request [`head`](Self::head), in its own memory, for the first time. Its work was
+    /// then not written down: it follows from the request.
+    pub(super) simple: bool,
     state: State,
     next: u16,
     previous: u16,
+    pub(super) head: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +76,8 @@ const EMPTY: Ends = Ends { head: NONE, tail: NONE };
 #[derive(Debug)]
 pub(super) struct Tags {
     tags: Vec<Tag>,
+    /// What the commands do, by tag.
+    works: Vec<Work>,
     /// Tags below this are given to the hardware.
     depth: u16,
     free: Vec<u16>,
@@ -98,7 +103,14 @@ const IDLE: Work = Work {
 
 impl Tags {
     pub(super) fn new(depth: u16) -> Self {
-        let mut tags = Tags { tags: Vec::new(), depth: 0, free: Vec::new(), lists: [EMPTY; 3], in_flight: 0 };
+        let mut tags = Tags {
+            tags: Vec::new(),
+            works: Vec::new(),
+            depth: 0,
+            free: Vec::new(),
+            lists: [EMPTY; 3],
+            in_flight: 0,
+        };
         tags.set_depth(depth);
         tags
     }
@@ -108,11 +120,13 @@ impl Tags {
         // The highest value stands for "none".
         self.depth = depth.min(NONE - 1);
         while self.tags.len() < usize::from(self.depth) {
+            self.works.push(IDLE);
             self.tags.push(Tag {
-                work: IDLE,
                 due: Time::default(),
                 retries: 0,
                 expired: false,
+                simple: false,
+                head: 0,
                 state: State::Free,
                 next: NONE,
                 previous: NONE,
@@ -136,16 +150,51 @@ impl Tags {
     /// Takes a free tag for `work`; it is in no list yet.
     pub(super) fn take(&mut self, work: Work) -> Option<u16> {
         let index = self.free.pop()?;
-        let tag = &mut self[index];
-        tag.work = work;
-        tag.retries = 0;
-        tag.expired = false;
+        self.describe(index, work);
         Some(index)
     }
 
+    /// Takes a free tag for a simple command.
+    #[inline]
+    pub(super) fn take_simple(&mut self) -> Option<u16> {
+        self.free.pop()
+    }
+
+    /// Has the device have the simple command of the request `head`.
+    #[inline]
+    pub(super) fn enter_simple(&mut self, index: u16, head: u32, due: Time) {
+        self.enter(index, State::Running, due);
+        let tag = &mut self[index];
+        tag.simple = true;
+        tag.head = head;
+    }
+
+    /// The request of a simple command that the device has.
+    #[inline]
+    pub(super) fn simple(&self, tag: u16) -> Option<u32> {
+        self.tags.get(usize::from(tag)).filter(|tag| tag.simple).map(|tag| tag.head)
+    }
+
+    /// Writes down what a command does that was not tried before.
+    pub(super) fn describe(&mut self, index: u16, work: Work) {
+        self.works[usize::from(index)] = work;
+        let tag = &mut self[index];
+        tag.retries = 0;
+        tag.expired = false;
+        tag.simple = false;
+    }
+
+    /// What a command does that is not simple.
+    pub(super) fn work(&self, index: u16) -> &Work {
+        &self.works[usize::from(index)]
+    }
+
     /// Frees a tag that is in no list.
+    #[inline]
     pub(super) fn release(&mut self, index: u16) {
-        self[index].state = State::Free;
+        let tag = &mut self[index];
+        tag.state = State::Free;
+        tag.simple = false;
         if index < self.depth {
             self.free.push(index);
         }
@@ -157,9 +206,9 @@ impl Tags {
             return Some(index);
         }
         let target = self.free.pop()?;
-        let Tag { work, due, retries, expired, .. } = self[index];
+        let Tag { due, retries, expired, .. } = self[index];
+        self.works[usize::from(target)] = self.works[usize::from(index)];
         let tag = &mut self[target];
-        tag.work = work;
         tag.due = due;
         tag.retries = retries;
         tag.expired = expired;
@@ -168,6 +217,7 @@ impl Tags {
     }
 
     /// The first tag in a state other than free.
+    #[inline]
     pub(super) fn first(&self, state: State) -> Option<u16> {
         let head = self.lists[list(state)?].head;
         (head != NONE).then_some(head)
@@ -185,6 +235,7 @@ impl Tags {
     }
 
     /// Whether the device has the command of `tag`, a number that comes from the device.
+    #[inline]
     pub(super) fn is_running(&self, tag: u16) -> bool {
         self.tags
             .get(usize::from(tag))
@@ -192,6 +243,7 @@ impl Tags {
     }
 
     /// Appends a tag that is in no list to that of `state`.
+    #[inline]
     pub(super) fn enter(&mut self, index: u16, state: State, due: Time) {
         let Some(list) = list(state) else { return };
         let tail = std::mem::replace(&mut self.lists[list].tail, index);
@@ -227,6 +279,7 @@ impl Tags {
     }
 
     /// Takes a tag out of its list; whoever calls puts it elsewhere.
+    #[inline]
     pub(super) fn leave(&mut self, index: u16) {
         let Tag { state, next, previous, .. } = self[index];
         let Some(list) = list(state) else { return };
@@ -310,7 +363,7 @@ mod tests {
         tags.release(0);
         tags.leave(2);
         assert_eq!(tags.within_depth(2), Some(0));
-        assert_eq!(tags[0].work.lba, 2);
+        assert_eq!(tags.work(0).lba, 2);
         tags.enter(0, State::Running, Time::default());
         tags.set_depth(4);
         assert_eq!((tags.take(IDLE), tags.take(IDLE), tags.take(IDLE)), (Some(2), Some(3), None));
