@@ -13,6 +13,7 @@ use nvme_spec::{
 use redox_driver_sys::{model::Bus, time::Time};
 
 use crate::{
+    chance::generator,
     config::Config,
     event::Events,
     fault::{Action, FaultPlan, Faults},
@@ -75,7 +76,7 @@ impl Controller {
             .map(|(nsid, &namespace)| (nsid, Namespace::new(namespace, config.cache_blocks)))
             .collect();
         Controller {
-            rng: Rng::with_seed(config.seed),
+            rng: generator(config.seed),
             cc: Cc::new(),
             csts: Csts::new(),
             aqa: Aqa::new(),

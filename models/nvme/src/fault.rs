@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use fastrand::Rng;
 use nvme_spec::{AdminOpcode, NvmOpcode, Status};
 
-use crate::queue::ADMIN;
+use crate::{chance::generator, queue::ADMIN};
 
 /// What goes wrong, when. The same plan with the same seed does the same again; `Display` shows both.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -166,7 +166,7 @@ impl FaultPlan {
     /// A plan made by chance from `seed`: every kind of fault on I/O commands, each with a small probability. The
     /// controller stays where it is, and answers to a reset.
     pub fn random(seed: u64) -> Self {
-        let mut rng = Rng::with_seed(seed);
+        let mut rng = generator(seed);
         let actions = [
             Action::Drop,
             Action::Hang,
@@ -279,7 +279,8 @@ pub(crate) struct Faults {
 
 impl Faults {
     pub(crate) fn new(plan: FaultPlan) -> Self {
-        let rng = Rng::with_seed(plan.seed);
+        // Not the numbers that made the plan, if chance did.
+        let rng = generator(!plan.seed);
         let progress = vec![(0, 0); plan.rules.len()];
         Faults { plan, rng, progress }
     }

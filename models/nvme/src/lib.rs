@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod chance;
 mod config;
 mod controller;
 mod device;
