@@ -80,7 +80,7 @@ fn nvme(request: &Request, target: &Path) -> Result<bool> {
     let ours = match (&request.nvme_bench, contest) {
         (_, Contest::PeerOnly | Contest::SelfCheck) => None,
         (Some(path), Contest::Peers) => Some(programs::given(path)?),
-        (None, Contest::Peers) => Some(programs::workspace(target, "nvmed", "nvme-bench")?),
+        (None, Contest::Peers) => Some(programs::workspace(target, "nvme-bench", "nvme-bench")?),
     };
     let programs = Programs {
         plugin: programs::plugin(target)?,

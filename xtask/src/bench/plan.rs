@@ -29,7 +29,7 @@ impl Operation {
         }
     }
 
-    /// Our own programs' word for it, also used in names.
+    /// The word for it in names.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -37,6 +37,16 @@ impl Operation {
             Self::RandomWrite => "randwrite",
             Self::SequentialRead => "seqread",
             Self::SequentialWrite => "seqwrite",
+        }
+    }
+
+    /// Our own program's words for it.
+    fn ours(self) -> &'static str {
+        match self {
+            Self::RandomRead => "--operation read --pattern random",
+            Self::RandomWrite => "--operation write --pattern random",
+            Self::SequentialRead => "--operation read --pattern sequential",
+            Self::SequentialWrite => "--operation write --pattern sequential",
         }
     }
 }
@@ -71,7 +81,7 @@ pub enum Runner {
     FioBatched,
     /// Our driver, woken by interrupts.
     Interrupt,
-    /// Our driver, polling.
+    /// Our driver, polling, with a doorbell for half the depth.
     Polled,
     /// The vroom driver, polling; it chooses its own work (4 KiB reads) and runs for a time.
     Vroom,
@@ -169,11 +179,14 @@ pub fn list(jobs: &[Job]) -> String {
 #[must_use]
 pub fn ours(job: &Job, label: u8) -> String {
     let Workload { operation, block_size, depth, count } = job.workload;
-    let mode = if job.runner == Runner::Polled { "polled" } else { "interrupt" };
-    format!(
-        "--operation {} --block-size {block_size} --depth {depth} --count {count} --mode {mode} --label {label}",
-        operation.word()
-    )
+    let mut text = format!(
+        "{} --size {block_size} --depth {depth} --operations {count} --label {label}",
+        operation.ours()
+    );
+    if job.runner == Runner::Polled {
+        let _ = write!(text, " --polled --batch {}", (depth / 2).max(1));
+    }
+    text
 }
 
 /// A job file for fio; the disk is in the environment.
@@ -231,8 +244,8 @@ mod tests {
         let jobs = interleave(&[(WORK, vec![Runner::Fio, Runner::Polled])], 1);
         assert_eq!(
             list(&jobs),
-            "fio 0 0000:00:04.0\nours 1 0000:00:05.0 --operation randread --block-size 4096 --depth 32 --count 100 \
-             --mode polled --label 2\n"
+            "fio 0 0000:00:04.0\nours 1 0000:00:05.0 --operation read --pattern random --size 4096 --depth 32 \
+             --operations 100 --label 2 --polled --batch 16\n"
         );
     }
 
