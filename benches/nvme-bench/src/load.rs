@@ -167,13 +167,20 @@ impl Places {
     }
 }
 
-/// Runs the job and gives its measured time and the queue back.
+/// What the measured part took.
+pub(crate) struct Measured {
+    pub(crate) elapsed: Duration,
+    /// Looks at the queue that found nothing: waiting, not work, and as many as the device is slow.
+    pub(crate) empty_polls: u64,
+}
+
+/// Runs the job and gives what it took and the queue back.
 pub(crate) fn run<P: Path>(
     mut path: P,
     controller: &NvmeController,
     disk: &Disk,
     job: &Job,
-) -> anyhow::Result<(Duration, Vec<IoQueue>)> {
+) -> anyhow::Result<(Measured, Vec<IoQueue>)> {
     let clock = controller.clock().clone();
     let buffer = controller.dma().allocate(usize::from(job.depth) * job.size as usize)?;
     let segments: Vec<Segment> = (0..usize::from(job.depth))
@@ -194,10 +201,10 @@ pub(crate) fn run<P: Path>(
     let mut free: Vec<u16> = (0..job.depth).rev().collect();
     let mut ended = Vec::with_capacity(usize::from(job.depth));
     let mut ready = Vec::new();
-    let mut phase = |operations: u64| -> anyhow::Result<()> {
+    let mut phase = |operations: u64| -> anyhow::Result<u64> {
         let deadline = Instant::now() + job.deadline;
         let mut rounds = 0;
-        let (mut submitted, mut done) = (0, 0);
+        let (mut submitted, mut done, mut empty_polls) = (0, 0, 0);
         while done < operations {
             let in_flight = submitted - done;
             let room = (free.len() as u64).min(operations - submitted);
@@ -221,6 +228,7 @@ pub(crate) fn run<P: Path>(
             if !polled && let Some(interrupt) = path.hardware().and_then(HardwareQueue::interrupt) {
                 interrupt.rearm()?;
             }
+            empty_polls += u64::from(ended.is_empty());
             done += ended.len() as u64;
             free.append(&mut ended);
             rounds += 1;
@@ -232,13 +240,13 @@ pub(crate) fn run<P: Path>(
                 );
             }
         }
-        Ok(())
+        Ok(empty_polls)
     };
     phase(job.warmup).context("warm-up")?;
     mark::begin(job.label);
     let start = Instant::now();
-    phase(job.operations)?;
+    let empty_polls = phase(job.operations)?;
     let elapsed = start.elapsed();
     mark::end(job.label);
-    Ok((elapsed, path.into_hardware()))
+    Ok((Measured { elapsed, empty_polls }, path.into_hardware()))
 }

@@ -118,17 +118,17 @@ fn main() -> anyhow::Result<()> {
         label: args.label,
         deadline: Duration::from_secs(args.deadline),
     };
-    let (elapsed, hardware) = match args.layer {
+    let (measured, hardware) = match args.layer {
         Layer::Hardware => load::run(load::Raw::new(hardware, &disk), &controller, &disk, &job)?,
         Layer::Block => load::run(load::Layered::new(hardware, &disk, &job)?, &controller, &disk, &job)?,
     };
     controller.shutdown(hardware).with_context(|| args.device.to_string())?;
-    let seconds = elapsed.as_secs_f64();
+    let seconds = measured.elapsed.as_secs_f64();
     #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
     let iops = args.operations as f64 / seconds;
     println!(
-        "{{\"operations\": {}, \"seconds\": {seconds:.6}, \"iops\": {iops:.0}, \"layer\": \"{:?}\", \"polled\": {}}}",
-        args.operations, args.layer, args.polled
+        "{{\"operations\": {}, \"seconds\": {seconds:.6}, \"iops\": {iops:.0}, \"empty_polls\": {}, \"layer\": \"{:?}\", \"polled\": {}}}",
+        args.operations, measured.empty_polls, args.layer, args.polled
     );
     Ok(())
 }

@@ -118,7 +118,7 @@ pub fn run(rig: &Rig, name: &str, programs: &Programs, jobs: &[Job], count: Coun
             std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let done = match job.runner {
             Runner::Fio | Runner::FioBatched => results::fio(&text),
-            Runner::Interrupt | Runner::Polled => results::ours(&text),
+            Runner::Interrupt | Runner::Polled | Runner::PolledBare => results::ours(&text),
             Runner::Vroom => results::vroom(&text),
         }
         .with_context(|| format!("run {index}, {:?} of {}", job.runner, job.workload.name()))?;

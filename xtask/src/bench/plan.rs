@@ -83,6 +83,8 @@ pub enum Runner {
     Interrupt,
     /// Our driver, polling, with a doorbell for half the depth.
     Polled,
+    /// The same without the block layer: the driver's queue alone.
+    PolledBare,
     /// The vroom driver, polling; it chooses its own work (4 KiB reads) and runs for a time.
     Vroom,
 }
@@ -96,6 +98,7 @@ impl Runner {
             Self::FioBatched => "Linux nvme, fio io_uring batched",
             Self::Interrupt => "interrupts",
             Self::Polled => "polled",
+            Self::PolledBare => "polled without the block layer",
             Self::Vroom => "vroom, polled",
         }
     }
@@ -165,7 +168,7 @@ pub fn list(jobs: &[Job]) -> String {
         let function = format!("0000:00:{:02x}.0", job.slot);
         let line = match job.runner {
             Runner::Fio | Runner::FioBatched => format!("fio {index} {function}"),
-            Runner::Interrupt | Runner::Polled => {
+            Runner::Interrupt | Runner::Polled | Runner::PolledBare => {
                 format!("ours {index} {function} {}", ours(job, label(index)))
             }
             Runner::Vroom => format!("vroom {index} {function} {} {VROOM_SECONDS}", label(index)),
@@ -183,8 +186,11 @@ pub fn ours(job: &Job, label: u8) -> String {
         "{} --size {block_size} --depth {depth} --operations {count} --label {label}",
         operation.ours()
     );
-    if job.runner == Runner::Polled {
+    if matches!(job.runner, Runner::Polled | Runner::PolledBare) {
         let _ = write!(text, " --polled --batch {}", (depth / 2).max(1));
+    }
+    if job.runner == Runner::PolledBare {
+        text.push_str(" --layer hardware");
     }
     text
 }

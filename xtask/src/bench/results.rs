@@ -23,6 +23,8 @@ pub struct Done {
     pub operations: u64,
     /// Time that they took together.
     pub seconds: f64,
+    /// Looks at the queue that found nothing; 0 where the program does not say.
+    pub empty_polls: u64,
 }
 
 impl Done {
@@ -69,7 +71,7 @@ pub fn fio(text: &str) -> Result<Done> {
     if let Some(error) = job.get("error").and_then(Value::as_i64).filter(|error| *error != 0) {
         bail!("fio's job ended with error {error}");
     }
-    let mut done = Done { operations: 0, seconds: 0.0 };
+    let mut done = Done { operations: 0, seconds: 0.0, empty_polls: 0 };
     for direction in ["read", "write"] {
         let count = job.pointer(&format!("/{direction}/total_ios")).and_then(Value::as_u64).unwrap_or(0);
         let millis = job.pointer(&format!("/{direction}/runtime")).and_then(Value::as_u64).unwrap_or(0);
@@ -87,7 +89,8 @@ pub fn ours(text: &str) -> Result<Done> {
     let value: Value = serde_json::from_str(text.trim()).context("not one line of JSON")?;
     let operations = value.get("operations").and_then(Value::as_u64).context("no number operations")?;
     let seconds = value.get("seconds").and_then(Value::as_f64).context("no number seconds")?;
-    sound(Done { operations, seconds })
+    let empty_polls = value.get("empty_polls").and_then(Value::as_u64).unwrap_or(0);
+    sound(Done { operations, seconds, empty_polls })
 }
 
 /// Reads what vroom's `io_test` prints: `n: COUNT, total read iops: RATE`, for a queue depth of 128 first.
@@ -100,7 +103,7 @@ pub fn vroom(text: &str) -> Result<Done> {
     let operations = count.and_then(|count| count.parse().ok()).context("vroom printed no count")?;
     let rate: f64 =
         line.rsplit_once(": ").and_then(|(_, rate)| rate.parse().ok()).context("vroom printed no rate")?;
-    sound(Done { operations, seconds: operations as f64 / rate })
+    sound(Done { operations, seconds: operations as f64 / rate, empty_polls: 0 })
 }
 
 fn sound(done: Done) -> Result<Done> {
@@ -146,7 +149,7 @@ mod tests {
         let text = "fio: note\n{\"jobs\":[{\"error\":0,\"read\":{\"total_ios\":100,\"runtime\":2000},\
                     \"write\":{\"total_ios\":0,\"runtime\":0}}]}";
         let done = fio(text).unwrap();
-        assert_eq!(done, Done { operations: 100, seconds: 2.0 });
+        assert_eq!(done, Done { operations: 100, seconds: 2.0, empty_polls: 0 });
         assert_eq!(done.rate(), 50.0);
     }
 
@@ -162,6 +165,7 @@ mod tests {
     #[test]
     fn our_line_is_read() {
         assert_eq!(ours("{\"operations\":40,\"seconds\":0.5}\n").unwrap().rate(), 80.0);
+        assert_eq!(ours("{\"operations\":40,\"seconds\":0.5,\"empty_polls\":9}").unwrap().empty_polls, 9);
         assert!(ours("{\"operations\":0,\"seconds\":0.5}").is_err());
         assert!(ours("{\"operations\":40,\"seconds\":0}").is_err());
         assert!(ours("").is_err());
@@ -170,7 +174,7 @@ mod tests {
     #[test]
     fn vrooms_first_line_counts() {
         let text = "initialising\nn: 80000, total read iops: 40000.0\nn: 9, total read iops: 53000.5\n";
-        assert_eq!(vroom(text).unwrap(), Done { operations: 80000, seconds: 2.0 });
+        assert_eq!(vroom(text).unwrap(), Done { operations: 80000, seconds: 2.0, empty_polls: 0 });
         assert!(vroom("n: x, total read iops: 3.0").is_err());
         assert!(vroom("").is_err());
     }

@@ -47,9 +47,30 @@ pub fn compare(pairs: &[(f64, f64)]) -> Option<Comparison> {
     })
 }
 
+/// The slope of the straight line through the points that has the least squares; nothing of points that all lie above
+/// one another.
+#[must_use]
+pub fn slope(points: &[(f64, f64)]) -> Option<f64> {
+    let count = points.len() as f64;
+    let mean_x = points.iter().map(|point| point.0).sum::<f64>() / count;
+    let mean_y = points.iter().map(|point| point.1).sum::<f64>() / count;
+    let mixed: f64 = points.iter().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum();
+    let spread: f64 = points.iter().map(|(x, _)| (x - mean_x) * (x - mean_x)).sum();
+    (spread > 0.0).then(|| mixed / spread)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_slope_is_that_of_the_line() {
+        assert_eq!(slope(&[(0.0, 700.0), (10.0, 1100.0), (20.0, 1500.0)]), Some(40.0));
+        let near = slope(&[(0.0, 701.0), (10.0, 1098.0), (20.0, 1501.0)]).unwrap();
+        assert!((near - 40.0).abs() < 0.1, "{near}");
+        assert_eq!(slope(&[(5.0, 1.0), (5.0, 2.0)]), None);
+        assert_eq!(slope(&[]), None);
+    }
 
     #[test]
     fn the_median_is_the_middle() {
