@@ -1,5 +1,8 @@
 //! Where requests come from: one front end per queue, on the queue's thread.
 
+#[cfg(all(target_os = "linux", not(loom)))]
+pub mod ublk;
+
 use std::{io, time::Duration};
 
 use redox_driver_sys::irq::Interrupt;
