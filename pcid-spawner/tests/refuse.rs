@@ -315,3 +315,27 @@ fn the_list_says_what_matches_what() {
     assert!(run.stderr.contains("zz.toml:1: ") && run.stderr.ends_with("1 pcid.d file(s) cannot be used\n"));
     assert!(machine.is_untouched());
 }
+
+#[test]
+fn a_function_that_cannot_be_read_is_left_out() {
+    let machine = machine();
+    for (address, file, text) in [
+        ("0000:00:06.0", "class", "none"),
+        ("0000:00:07.0", "vendor", "0x1b36f"),
+        ("0000:00:08.0", "device", "-1"),
+    ] {
+        machine.function(address, "1b36:0010", 0x01_0802, None, None);
+        machine.write(&machine.function_dir(address).join(file), text);
+    }
+    machine.function("0000:00:09.0", "1b36:0010", 0x01_0802, None, None);
+    fs::remove_file(machine.function_dir("0000:00:09.0").join("class")).unwrap();
+    symlink("/nowhere", machine.path("sys/bus/pci/devices/0000:00:0a.0")).unwrap();
+    symlink(machine.function_dir(NVME), machine.path("sys/bus/pci/devices/10000:e0:00.0")).unwrap();
+    let run = machine.run(&["list"]);
+    assert_eq!(run.code, Some(0));
+    assert_eq!(run.stdout.lines().count(), 1, "{}", run.stdout);
+    assert_eq!(run.stderr.lines().count(), 5, "{}", run.stderr);
+    for address in ["06.0", "07.0", "08.0", "09.0", "0a.0"] {
+        assert!(run.stderr.contains(&format!("0000:00:{address}: ")), "{}", run.stderr);
+    }
+}

@@ -149,14 +149,8 @@ fn a_crash_loop_slows_down() {
 #[test]
 fn a_stable_daemon_is_forgiven() {
     let machine = machine(SERVE);
-    let spawner = machine.supervise(&[
-        "--restart-delay",
-        "10ms",
-        "--restart-delay-max",
-        "1s",
-        "--stable-after",
-        "200ms",
-    ]);
+    let spawner =
+        machine.supervise(&["--restart-delay", "10ms", "--restart-delay-max", "1s", "--stable-after", "2s"]);
     for round in 1..=3 {
         spawner.until_logged("is ready", round);
         kill_process(spawner.daemon("pids"), Signal::SEGV).unwrap();
@@ -164,7 +158,7 @@ fn a_stable_daemon_is_forgiven() {
     }
     spawner.until_logged("started again in 40ms", 1);
     spawner.until_logged("is ready", 4);
-    thread::sleep(Duration::from_millis(300));
+    thread::sleep(Duration::from_millis(2200));
     kill_process(spawner.daemon("pids"), Signal::KILL).unwrap();
     spawner.until_logged("started again in 10ms", 2);
     assert_eq!(spawner.stop(), Some(0));
@@ -353,6 +347,31 @@ fn a_second_spawner_is_refused() {
     assert!(second.stderr.contains("another pcid-spawner runs already, process "), "{}", second.stderr);
     assert_eq!(spawner.stop(), Some(0));
     assert_eq!(machine.run(&["status"]).code, Some(1));
+}
+
+#[test]
+fn a_status_file_that_makes_no_sense_is_replaced() {
+    let machine = machine(SERVE);
+    machine.write(&machine.path("run/status.json"), "{ \"pid\": ");
+    let spawner = machine.supervise(&[]);
+    spawner.until_logged("is ready", 1);
+    assert!(machine.run(&["status"]).stdout.contains(" running "));
+    assert_eq!(spawner.stop(), Some(0));
+    machine.until_driver(NVME, Some("nvme"));
+}
+
+#[test]
+fn a_function_that_was_removed_is_given_up() {
+    let machine = machine(SERVE);
+    let spawner = machine.supervise(&["--restart-delay", "10ms"]);
+    spawner.until_logged("is ready", 1);
+    let daemon = spawner.daemon("pids");
+    fs::rename(machine.function_dir(NVME), machine.path("removed")).unwrap();
+    kill_process(daemon, Signal::KILL).unwrap();
+    assert_eq!(spawner.wait(), Some(1));
+    let log = fs::read_to_string(machine.path("spawner.log")).unwrap();
+    assert!(log.lines().last().unwrap().ends_with("0000:00:04.0 nvmed: the function is gone"), "{log}");
+    assert_eq!(machine.lines("pids").len(), 1);
 }
 
 #[test]
