@@ -33,11 +33,13 @@ linux_disk() {
     return 1
 }
 
-# The daemon names each disk by a link that has the PCI address in it.
+# The daemon names its disks by the function's address: /run/red-bear/pci-0000-00-04.0-nvme/1.
 daemon_disk() {
-    local link
-    link=$(find /dev /run -type l -lname '*ublkb*' -name "*$1*" 2>/dev/null | sort | sed -n "${2}p")
-    [ -n "$link" ] && disk=$(readlink -f "$link") && [ -b "$disk" ] && echo "$disk"
+    local link disk
+    for link in /run/red-bear/*"${1//:/-}"*/"$2"; do
+        disk=$(readlink -f "$link") && [ -b "$disk" ] && echo "$disk" && return 0
+    done
+    return 1
 }
 
 # The process that serves a disk, by what the kernel knows of it.
