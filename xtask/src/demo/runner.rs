@@ -1,6 +1,7 @@
 //! Runs the guests of a demo and judges what they report.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,9 @@ pub struct Selection {
     /// Run only the guests with these names
     #[arg(long, value_name = "GUEST")]
     only: Vec<String>,
+    /// Take the programs from this directory instead of building them
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
     #[command(flatten)]
     rig: rig::Options,
 }
@@ -41,7 +45,11 @@ pub fn run(options: &Selection) -> Result<ExitCode> {
     for driver in drivers {
         println!("{}: {}", driver.name, driver.summary);
         let daemons = if options.linux { &[] } else { driver.daemons };
-        let programs = workspace::build(&[daemons, driver.tools].concat())?;
+        let names = [daemons, driver.tools].concat();
+        let programs = match &options.programs {
+            Some(dir) => names.iter().map(|name| dir.join(name)).collect(),
+            None => workspace::build(&names)?,
+        };
         for plan in driver.plans {
             if !options.only.is_empty() && !options.only.iter().any(|name| name == plan.name) {
                 continue;
