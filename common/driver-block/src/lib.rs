@@ -9,6 +9,7 @@ mod device;
 mod error;
 pub mod frontend;
 mod local;
+pub mod partitions;
 pub mod queue;
 mod recovery;
 mod request;
