@@ -132,6 +132,7 @@ fn what_came_back_is_out_of_reach() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "copies megabytes: takes Miri many minutes")]
 fn the_pool_can_be_exhausted_and_is_used_again() {
     let m = machine(PHYSICAL, 32);
     let mut held: Vec<_> = (0..POOL / 4).map(|_| lend(&m.dma, &[1; 4 * PAGE_SIZE], ToDevice)).collect();
@@ -164,6 +165,7 @@ fn the_pool_can_be_exhausted_and_is_used_again() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "copies megabytes: takes Miri many minutes")]
 fn a_list_is_mapped_whole_or_not_at_all() {
     let m = machine(PHYSICAL, 32);
     let buffers = |sizes: &[usize]| -> Vec<_> { sizes.iter().map(|&n| buffer(&vec![n as u8; n])).collect() };
