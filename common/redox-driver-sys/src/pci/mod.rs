@@ -3,6 +3,10 @@
 mod address;
 mod capability;
 #[cfg(any(target_os = "redox", test))]
+pub(crate) mod dword;
+#[cfg(any(target_os = "redox", test))]
+pub(crate) mod msix;
+#[cfg(any(target_os = "redox", test))]
 mod reset;
 
 use std::{fmt, sync::Arc};

@@ -8,15 +8,14 @@ use std::{
 };
 
 use pcid_interface::{
-    CHANNEL_ENV, MsiSetFeatureInfo, PciBar, PciFeature, PciFeatureInfo, PciFunctionHandle, SetFeatureInfo,
-    SubdriverArguments,
+    CHANNEL_ENV, MsiAddrAndData, MsiSetFeatureInfo, PciBar, PciFeature, PciFeatureInfo, PciFunctionHandle,
+    SetFeatureInfo, SubdriverArguments,
 };
 
 use super::{
     dma::PhysDmaAllocator,
     interrupt,
     memory::{PhysicalMemory, map_raw, unmap},
-    msix,
 };
 use crate::{
     dma::{DmaAllocator, PAGE_SIZE},
@@ -24,12 +23,10 @@ use crate::{
     fd,
     irq::{Interrupt, InterruptKind, Source},
     mmio::{Mapping, Mmio},
-    pci::{Command, FunctionBackend, PciAddress, Width, function_level_reset, header},
+    pci::{Command, FunctionBackend, PciAddress, Width, dword, function_level_reset, header, msix::Table},
     time::Clock,
 };
 
-/// Configuration space of PCI Express, in bytes.
-const CONFIG_LEN: u64 = 4096;
 /// Memory type of a BAR mapping by the channel, in bits 60:59 of the offset.
 const UNCACHEABLE: u64 = 1 << 59;
 
@@ -108,30 +105,30 @@ impl PcidFunction {
             PciFeatureInfo::MsiX(info) => info,
             PciFeatureInfo::Msi(_) => return Err(Error::Unsupported("pcid described MSI".to_string())),
         };
-        let table = msix::Table::masked(&self.map_bar(info.table_bar)?, &info)?;
+        let table = Table::masked(&self.map_bar(info.table_bar)?, info.table_offset, info.table_size)?;
         let messages = interrupt::reserve_messages(count.min(table.len()))?;
         let mut pcid = self.pcid();
         pcid.enable_feature(PciFeature::MsiX).map_err(pcid_error)?;
         pcid.set_feature_info(SetFeatureInfo::MsiX { function_mask: Some(false) }).map_err(pcid_error)?;
         drop(pcid);
-        table.set(&messages)?;
-        Ok(messages.into_iter().map(|message| Interrupt(Source::Os(message.interrupt))).collect())
+        table.set(messages.iter().map(|(_, message)| *message));
+        Ok(messages.into_iter().map(|(interrupt, _)| Interrupt(Source::Os(interrupt))).collect())
     }
 
     /// One vector: more would have to be consecutive, which the scheme cannot promise.
     fn enable_msi(&self) -> Result<Vec<Interrupt>> {
         let messages = interrupt::reserve_messages(1)?;
         let mut pcid = self.pcid();
-        for message in &messages {
+        for (_, message) in &messages {
             let info = MsiSetFeatureInfo {
                 multi_message_enable: Some(0),
-                message_address_and_data: Some(msix::message(message)?),
+                message_address_and_data: Some(MsiAddrAndData { addr: message.address, data: message.data }),
                 mask_bits: None,
             };
             pcid.set_feature_info(SetFeatureInfo::Msi(info)).map_err(pcid_error)?;
         }
         pcid.enable_feature(PciFeature::Msi).map_err(pcid_error)?;
-        Ok(messages.into_iter().map(|message| Interrupt(Source::Os(message.interrupt))).collect())
+        Ok(messages.into_iter().map(|(interrupt, _)| Interrupt(Source::Os(interrupt))).collect())
     }
 
     fn enable_intx(&self) -> Result<Vec<Interrupt>> {
@@ -143,24 +140,12 @@ impl PcidFunction {
 
 impl FunctionBackend for PcidFunction {
     fn config_read(&self, offset: u16, width: Width) -> Result<u32> {
-        let (at, shift) = dword(offset, width)?;
-        let value = self.pcid().read_config(at).map_err(pcid_error)?;
-        Ok(value >> shift & mask(width))
+        dword::read(offset, width, |at| self.pcid().read_config(at).map_err(pcid_error))
     }
 
     fn config_write(&self, offset: u16, width: Width, value: u32) -> Result<()> {
-        let (at, shift) = dword(offset, width)?;
         let mut pcid = self.pcid();
-        let whole = if width == Width::Dword {
-            value
-        } else {
-            let mut rest = pcid.read_config(at).map_err(pcid_error)? & !(mask(width) << shift);
-            if at == header::COMMAND {
-                // Bits of the Status register are cleared by writing ones.
-                rest &= 0xffff;
-            }
-            rest | (value & mask(width)) << shift
-        };
+        let (at, whole) = dword::merge(offset, width, value, |at| pcid.read_config(at).map_err(pcid_error))?;
         // From before the device can start until after it has stopped, released memory is kept.
         let bus_master = (at == header::COMMAND).then(|| whole & u32::from(Command::BUS_MASTER.bits()) != 0);
         if bus_master == Some(true) {
@@ -236,22 +221,5 @@ impl FunctionBackend for PcidFunction {
 
     fn clock(&self) -> Clock {
         Clock::monotonic()
-    }
-}
-
-/// The aligned 32 bits around an access, and how far the access lies inside, in bits.
-fn dword(offset: u16, width: Width) -> Result<(u16, u32)> {
-    let len = u64::from(width.bytes());
-    if u64::from(offset) + len > CONFIG_LEN || !u64::from(offset).is_multiple_of(len) {
-        return Err(Error::OutOfBounds { offset: offset.into(), len, region: CONFIG_LEN });
-    }
-    Ok((offset & !3, u32::from(offset & 3) * 8))
-}
-
-const fn mask(width: Width) -> u32 {
-    match width {
-        Width::Byte => 0xff,
-        Width::Word => 0xffff,
-        Width::Dword => u32::MAX,
     }
 }

@@ -10,7 +10,10 @@ use std::{
 
 use pcid_interface::LegacyInterruptLine;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    pci::msix::Message,
+};
 
 /// Interrupts below are the legacy ones. The kernel never frees the reservation of number 16 itself.
 const FIRST_MESSAGE: u8 = 17;
@@ -118,15 +121,8 @@ fn open(path: &str, create: bool) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path)
 }
 
-/// An interrupt by message: the descriptor, and what the device has to send to whom.
-pub(super) struct Message {
-    pub(super) interrupt: InterruptFd,
-    pub(super) processor: u8,
-    pub(super) vector: u8,
-}
-
-/// Reserves up to `count` vectors of the boot processor.
-pub(super) fn reserve_messages(count: usize) -> Result<Vec<Message>> {
+/// Reserves up to `count` vectors of the boot processor, and says what the device has to send for each.
+pub(super) fn reserve_messages(count: usize) -> Result<Vec<(InterruptFd, Message)>> {
     let processor = boot_processor()?;
     let directory = format!("/scheme/irq/cpu-{processor:02x}");
     let entries = fs::read_dir(&directory).map_err(|error| Error::os(format!("list {directory}"), error))?;
@@ -142,8 +138,8 @@ pub(super) fn reserve_messages(count: usize) -> Result<Vec<Message>> {
         let name = format!("{directory}/{number}");
         match open(&name, true) {
             Ok(file) => {
-                let interrupt = InterruptFd::new(file, name, false)?;
-                messages.push(Message { interrupt, processor, vector });
+                let message = Message::new(processor, vector)?;
+                messages.push((InterruptFd::new(file, name, false)?, message));
             }
             // Somebody else was faster.
             Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {}

@@ -4,7 +4,6 @@ mod dma;
 mod function;
 mod interrupt;
 mod memory;
-mod msix;
 
 pub(crate) use function::open_function;
 pub(crate) use interrupt::InterruptFd;
