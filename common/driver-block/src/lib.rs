@@ -5,6 +5,8 @@
 // Allowed in one file: the system calls of the ublk front end.
 #![deny(unsafe_code)]
 
+#[cfg(not(loom))]
+pub mod daemon;
 mod device;
 mod error;
 pub mod frontend;

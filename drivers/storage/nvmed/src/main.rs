@@ -1,2 +1,60 @@
 //! The NVMe daemon.
-fn main() {}
+
+#![forbid(unsafe_code)]
+
+mod args;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use args::{Cli, Task};
+use clap::Parser;
+use common::{args::DaemonArgs, daemon::Readiness, logger::Logging};
+use driver_block::{Controller, daemon::Service};
+use nvmed::{NvmeController, Options};
+use redox_driver_sys::pci::{PciAddress, PciFunction};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    common::exit(match &cli.command {
+        Some(Task::Inspect(daemon)) => inspect(daemon, cli.tuning.options()),
+        None => serve(&cli),
+    })
+}
+
+fn serve(cli: &Cli) -> anyhow::Result<()> {
+    let readiness = Readiness::from_env()?;
+    let (address, controller) = attach(&cli.daemon, cli.tuning.options())?;
+    if let (true, [refused, ..]) = (controller.disks().is_empty(), controller.refused_namespaces()) {
+        bail!("{address}: {refused}");
+    }
+    let service = Service {
+        address,
+        dma: controller.dma().clone(),
+        clock: controller.clock().clone(),
+        keep_disks: cli.tuning.keep_disks,
+    };
+    service.run(controller, readiness).with_context(|| address.to_string())
+}
+
+fn inspect(args: &DaemonArgs, options: Options) -> anyhow::Result<()> {
+    let (address, mut controller) = attach(args, options)?;
+    print!("{}", controller.inspect());
+    let queues = controller.take_queues();
+    controller.shutdown(queues).with_context(|| address.to_string())
+}
+
+fn attach(args: &DaemonArgs, options: Options) -> anyhow::Result<(PciAddress, NvmeController)> {
+    let address = args.device.context("no device: give --device ADDRESS, as in --device 0000:00:04.0")?;
+    let name = format!("disk.pci-{}-nvme", address.scheme_name());
+    Logging::new("disk", "pci", &name).level(args.log.log_level).init()?;
+    let function = PciFunction::open(address).with_context(|| address.to_string())?;
+    let controller = NvmeController::attach(function, options).with_context(|| address.to_string())?;
+    log::info!(
+        "{address}: NVMe {}, {} I/O queues, {}",
+        controller.version(),
+        controller.queue_count(),
+        controller.interrupt_kind()
+    );
+    Ok((address, controller))
+}

@@ -1,0 +1,136 @@
+//! Serving through ublk.
+
+use std::{os::fd::AsFd, time::Duration};
+
+use common::{
+    daemon::{Readiness, Termination},
+    privileges::{CapabilitySet, Policy},
+};
+use redox_driver_sys::event::EventQueue;
+
+use super::{DRAIN, DaemonError, Service};
+use crate::{
+    device::Controller,
+    frontend::ublk::{OnExit, QueueSeed, Ublk, UblkOptions},
+    queue::QueueOptions,
+    recovery::RecoveryPolicy,
+    runtime::{Runtime, RuntimeEvent, RuntimeOptions},
+};
+
+/// How often the runtime is asked for events that are nobody's descriptor.
+const LOOK: Duration = Duration::from_millis(500);
+/// Zeroes for disks without a command to write them.
+const ZEROES: usize = 64 << 10;
+/// Requests that a queue takes at once; the front end keeps what is more.
+const REQUESTS: u32 = 1024;
+const TERMINATION: u64 = 0;
+
+impl Service {
+    /// Serves the controller's disks until the process is told to end, then drains, flushes and shuts the controller
+    /// down. `readiness` is told when the disks are there.
+    ///
+    /// A daemon that fails leaves its devices to the next one: whoever uses them waits, and nothing is lost.
+    ///
+    /// # Errors
+    /// What kept it from serving, or ended it.
+    pub fn run<C>(&self, mut controller: C, readiness: Readiness) -> Result<(), DaemonError>
+    where
+        C: Controller + 'static,
+        C::Queue: 'static,
+    {
+        // Signals are for this thread: the others are started with them blocked.
+        let mut termination = Termination::install()?;
+        self.restrict();
+        let queues = controller.take_queues();
+        let disks = controller.disks();
+        let (mut ublk, seeds) = self.front_end(controller.name(), queues.len())?;
+        let zeroes = self.dma.allocate(ZEROES)?;
+        let options = RuntimeOptions {
+            queue: QueueOptions {
+                zeroes: Some(zeroes),
+                ..QueueOptions::new(REQUESTS, controller.command_timeout())
+            },
+            recovery: RecoveryPolicy::default(),
+            drain: DRAIN,
+        };
+        let frontends = seeds.into_iter().map(|seed| move || seed.grow()).collect();
+        let runtime = Runtime::start(controller, queues, &self.clock, &options, frontends)?;
+        let count = disks.len();
+        let failed =
+            ublk.start(disks).map_err(|source| DaemonError::Os { step: "start a thread", source })?;
+        if let (Some(first), true) = (failed.first(), failed.len() == count) {
+            return Err(DaemonError::NoDisk(first.to_string()));
+        }
+        readiness.notify()?;
+        match self.wait(&mut termination, &runtime) {
+            Ok(()) => {
+                log::info!("{}: ending", self.address);
+                ublk.stop();
+                Ok(runtime.stop()?)
+            }
+            Err(error) => {
+                // Removing the devices would take the disks from their users; the next daemon takes them over.
+                std::mem::forget(ublk);
+                Err(error)
+            }
+        }
+    }
+
+    fn front_end(&self, name: &str, queues: usize) -> Result<(Ublk, Vec<QueueSeed>), DaemonError> {
+        let on_exit = if self.keep_disks { OnExit::Keep } else { OnExit::Remove };
+        let options = UblkOptions { on_exit, ..UblkOptions::new(name, self.address, self.dma.clone()) };
+        Ublk::new(options, queues).map_err(|source| DaemonError::Frontend {
+            step: "start ublk".to_string(),
+            source: Box::new(source),
+        })
+    }
+
+    /// Gives up what serving does not need. The device is open; devices and their settings still come and go.
+    fn restrict(&self) {
+        let policy = Policy::new()
+            .user(None)
+            .keep(CapabilitySet::SYS_ADMIN | CapabilitySet::IPC_LOCK)
+            .readable("/sys")
+            .readable("/proc")
+            .writable("/sys/devices/virtual/block")
+            .writable("/dev")
+            .writable("/run");
+        if !policy.restrict().is_complete() {
+            log::warn!("{}: not all privileges could be given up", self.address);
+        }
+    }
+
+    /// Waits for the end: told, or forced.
+    fn wait<C>(&self, termination: &mut Termination, runtime: &Runtime<C>) -> Result<(), DaemonError>
+    where
+        C: Controller + 'static,
+        C::Queue: 'static,
+    {
+        let mut events = EventQueue::new(&self.clock)?;
+        events.add_fd(termination.as_fd(), TERMINATION)?;
+        let mut ready = Vec::new();
+        loop {
+            ready.clear();
+            events.wait(LOOK, &mut ready)?;
+            if !ready.is_empty() && termination.requested() {
+                return Ok(());
+            }
+            for event in runtime.events().try_iter() {
+                match event {
+                    RuntimeEvent::DiskChanged(disk) => {
+                        log::info!("{}: disk {} has {} blocks", self.address, disk.id, disk.blocks);
+                    }
+                    RuntimeEvent::DiskRemoved(disk) => log::info!("{}: disk {disk} is gone", self.address),
+                    RuntimeEvent::Reset(outcome) => {
+                        let how = outcome.map_or_else(|error| error.to_string(), |()| "done".to_string());
+                        log::warn!("{}: controller reset: {how}", self.address);
+                    }
+                    RuntimeEvent::GivenUp(error) => return Err(DaemonError::GivenUp(error)),
+                    RuntimeEvent::FrontendFailed { queue, error } => {
+                        return Err(DaemonError::FrontendFailed { queue, reason: error });
+                    }
+                }
+            }
+        }
+    }
+}
