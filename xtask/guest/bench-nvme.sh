@@ -42,8 +42,45 @@ run_vroom() {
     return "$status"
 }
 
+# The first ublk disk there is.
+ublk_disk() {
+    local disk
+    for disk in /dev/ublkb*; do
+        [ -b "$disk" ] && echo "$disk" && return
+    done
+    return 1
+}
+
+no_ublk_disk() { ! ublk_disk; }
+
+run_ublk() {
+    bind "$2" vfio-pci
+    nvmed --device "$2" 2>"$out/$1.daemon" &
+    local daemon=$! status
+    wait_for 30 ublk_disk || return
+    DISK=$(ublk_disk) fio --output-format=json --output="$out/$1" "/rig/jobs.d/$1.fio"
+    status=$?
+    kill "$daemon"
+    wait "$daemon"
+    wait_for 10 no_ublk_disk || return
+    return "$status"
+}
+
+run_nullublk() {
+    "$NULL_UBLK" add --foreground -n 0 -q 2 -d 128 >"$out/$1.daemon" 2>&1 &
+    local status
+    wait_for 30 ublk_disk || return
+    DISK=$(ublk_disk) fio --output-format=json --output="$out/$1" "/rig/jobs.d/$1.fio"
+    status=$?
+    "$NULL_UBLK" del -n 0 >/dev/null
+    wait
+    wait_for 10 no_ublk_disk || return
+    return "$status"
+}
+
 modprobe nvme
 modprobe vfio-pci
+modprobe ublk_drv
 cd /tmp || exit
 total=$(wc -l </rig/jobs)
 while read -r runner index function arguments; do

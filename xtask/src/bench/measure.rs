@@ -39,6 +39,10 @@ pub struct Programs {
     pub ours: Option<PathBuf>,
     /// vroom's `io_test`.
     pub vroom: Option<PathBuf>,
+    /// Our daemon, for its ublk disk.
+    pub daemon: Option<PathBuf>,
+    /// A ublk server that does nothing.
+    pub null_ublk: Option<PathBuf>,
 }
 
 /// What one run gave.
@@ -74,14 +78,17 @@ pub fn run(rig: &Rig, name: &str, programs: &Programs, jobs: &[Job], count: Coun
             .null_disk(&format!("null{slot}"), DISK)
             .device(&format!("nvme,serial=bench{slot},drive=null{slot},addr={slot}"));
     }
-    for program in [&programs.ours, &programs.vroom].into_iter().flatten() {
+    let Programs { ours, vroom, daemon, null_ublk, .. } = programs;
+    for program in [ours, vroom, daemon, null_ublk].into_iter().flatten() {
         guest = guest.program(program);
     }
-    if let Some(vroom) = programs.vroom.as_ref().and_then(|path| path.file_name()) {
-        guest = guest.env("VROOM", &vroom.to_string_lossy());
+    for (variable, program) in [("VROOM", vroom), ("NULL_UBLK", null_ublk)] {
+        if let Some(name) = program.as_ref().and_then(|path| path.file_name()) {
+            guest = guest.env(variable, &name.to_string_lossy());
+        }
     }
     for (index, job) in jobs.iter().enumerate() {
-        if matches!(job.runner, Runner::Fio | Runner::FioBatched) {
+        if job.runner.is_fio() {
             guest = guest.file(&format!("jobs.d/{index}.fio"), &plan::fio(job, plan::label(index)));
         }
     }
@@ -117,9 +124,9 @@ pub fn run(rig: &Rig, name: &str, programs: &Programs, jobs: &[Job], count: Coun
         let text =
             std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let done = match job.runner {
-            Runner::Fio | Runner::FioBatched => results::fio(&text),
-            Runner::Interrupt | Runner::Polled | Runner::PolledBare => results::ours(&text),
+            runner if runner.is_fio() => results::fio(&text),
             Runner::Vroom => results::vroom(&text),
+            _ => results::ours(&text),
         }
         .with_context(|| format!("run {index}, {:?} of {}", job.runner, job.workload.name()))?;
         let window = windows.as_ref().and_then(|windows| windows.get(index)).copied();

@@ -18,7 +18,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use self::measure::Programs;
-use self::nvmed::Contest;
+use self::nvmed::{Contest, Guests};
 use crate::rig::{self, Rig};
 
 /// The drivers that have a benchmark.
@@ -52,6 +52,9 @@ pub struct Request {
     /// vroom's example `io_test`, built elsewhere, as a further peer
     #[arg(long, value_name = "PATH")]
     pub vroom: Option<PathBuf>,
+    /// libublk's example `null`, built elsewhere: measures our daemon's ublk disk against it
+    #[arg(long, value_name = "PATH")]
+    pub null_ublk: Option<PathBuf>,
     /// Where the guests come from
     #[command(flatten)]
     pub rig: rig::Options,
@@ -87,22 +90,30 @@ fn nvme(request: &Request, target: &Path) -> Result<bool> {
         mark: programs::workspace(target, "rb-mark", "rb-mark")?,
         ours,
         vroom: request.vroom.as_deref().map(programs::given).transpose()?,
+        daemon: if contest == Contest::Peers && request.null_ublk.is_some() {
+            Some(programs::workspace(target, "nvmed", "nvmed")?)
+        } else {
+            None
+        },
+        null_ublk: request.null_ublk.as_deref().map(programs::given).transpose()?,
     };
+    let guests = Guests { vroom: programs.vroom.is_some(), null_ublk: programs.null_ublk.is_some() };
     let rig = Rig::prepare(&request.rig, target)?;
     let (pairs, shrink) = if request.quick { (2, 10) } else { (usize::from(request.pairs), 1) };
-    let mut entries = Vec::new();
-    for pass in nvmed::passes(contest, programs.vroom.is_some(), shrink) {
-        let jobs = plan::interleave(&pass.groups, pairs);
-        let samples = measure::run(&rig, pass.name, &programs, &jobs, pass.count)?;
-        entries.extend(nvmed::entries(&pass, &samples));
-    }
     let (name, title) = match contest {
         Contest::SelfCheck => ("nvmed-self-check", "Linux's nvme driver measured against itself"),
         Contest::PeerOnly => ("nvmed-peer", "The peers of nvmed"),
         Contest::Peers => ("nvmed", "nvmed beside its peers"),
     };
     let directory = target.join("bench");
-    report::write(&directory, name, title, &entries)?;
+    let mut entries = Vec::new();
+    for pass in nvmed::passes(contest, guests, shrink) {
+        let jobs = plan::interleave(&pass.groups, pairs);
+        let samples = measure::run(&rig, pass.name, &programs, &jobs, pass.count)?;
+        entries.extend(nvmed::entries(&pass, &samples));
+        // After each guest: what is measured stays, whatever happens to the next.
+        report::write(&directory, name, title, &entries)?;
+    }
     print!("{}", report::table(&entries));
     let verdicts = nvmed::verdicts(&entries);
     for (reached, what) in &verdicts {

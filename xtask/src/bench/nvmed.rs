@@ -51,9 +51,18 @@ fn workloads() -> Vec<Workload> {
     all
 }
 
-/// All passes. `vroom` says whether that peer is there; `shrink` divides the work for a quick look.
+/// Further peers that the user has brought along.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Guests {
+    /// vroom.
+    pub vroom: bool,
+    /// A null ublk server.
+    pub null_ublk: bool,
+}
+
+/// All passes. `shrink` divides the work for a quick look.
 #[must_use]
-pub fn passes(contest: Contest, vroom: bool, shrink: u32) -> Vec<Pass> {
+pub fn passes(contest: Contest, guests: Guests, shrink: u32) -> Vec<Pass> {
     let against = |ours: &[Runner]| {
         let mut runners = vec![Runner::Fio];
         match contest {
@@ -75,19 +84,28 @@ pub fn passes(contest: Contest, vroom: bool, shrink: u32) -> Vec<Pass> {
         counted.push((QD32, batched.collect()));
     }
     counted.insert(0, (NOTHING, vec![Runner::Fio]));
+    let touched = counted.clone();
+    // A null ublk server touches no device, so there is no MMIO to compare.
+    if guests.null_ublk && contest != Contest::SelfCheck {
+        let ours = if contest == Contest::Peers { vec![Runner::Ublk] } else { Vec::new() };
+        for workload in [Workload { depth: 1, count: 5_000, ..QD32 }, QD32] {
+            counted.push((workload, [vec![Runner::NullUblk], ours.clone()].concat()));
+        }
+    }
     let mut timed = vec![(QD32, against(&[Runner::Interrupt]))];
-    if vroom && contest != Contest::SelfCheck {
+    if guests.vroom && contest != Contest::SelfCheck {
         let deep = Workload { depth: 128, count: 100_000, ..QD32 };
         let ours = if contest == Contest::Peers { vec![Runner::Polled] } else { Vec::new() };
         timed.push((deep, [vec![Runner::Vroom], ours].concat()));
     }
     let mut passes = vec![
-        Pass { name: "bench-instructions", count: Count::Instructions, groups: counted.clone() },
-        Pass { name: "bench-mmio", count: Count::Mmio, groups: counted },
+        Pass { name: "bench-instructions", count: Count::Instructions, groups: counted },
+        Pass { name: "bench-mmio", count: Count::Mmio, groups: touched },
         Pass { name: "bench-time", count: Count::Nothing, groups: timed },
     ];
     for (workload, _) in passes.iter_mut().flat_map(|pass| &mut pass.groups) {
-        workload.count = (workload.count / shrink.max(1)).max(1);
+        // Below that, what fio itself costs would drown the figure.
+        workload.count = (workload.count / shrink.max(1)).max(workload.count.min(500));
     }
     passes
 }
@@ -181,11 +199,11 @@ fn figures(count: Count) -> Vec<Figure> {
 pub fn entries(pass: &Pass, samples: &[Sample]) -> Vec<Entry> {
     let overhead = overhead(pass, samples);
     let cost = |runner| match runner {
-        Runner::Fio | Runner::FioBatched => overhead,
+        runner if runner.is_fio() => overhead,
         Runner::Polled | Runner::PolledBare => {
             Overhead { poll: empty_poll(samples, runner).unwrap_or(0.0), ..Overhead::default() }
         }
-        Runner::Interrupt | Runner::Vroom => Overhead::default(),
+        _ => Overhead::default(),
     };
     let mut entries = Vec::new();
     for (number, (workload, runners)) in pass.groups.iter().enumerate() {
@@ -253,16 +271,14 @@ fn command(peer: Option<&Sample>, ours: Option<&Sample>) -> String {
     let said = sides.iter().filter_map(|(side, sample)| {
         let job = &sample.as_ref()?.job;
         let what = match job.runner {
-            Runner::Fio | Runner::FioBatched => {
+            runner if runner.is_fio() => {
                 let file = plan::fio(job, 1);
                 let words: Vec<_> =
                     file.lines().filter(|line| !line.starts_with('[') && !line.contains("exec_")).collect();
                 format!("fio --{}", words.join(" --"))
             }
-            Runner::Interrupt | Runner::Polled | Runner::PolledBare => {
-                format!("nvme-bench --device FUNCTION {}", plan::ours(job, 1))
-            }
             Runner::Vroom => format!("io_test FUNCTION {}", plan::VROOM_SECONDS),
+            _ => format!("nvme-bench --device FUNCTION {}", plan::ours(job, 1)),
         };
         Some(format!("{side}: {what}"))
     });
@@ -378,6 +394,8 @@ mod tests {
                 let (kernel, user, mmio) = match job.runner {
                     _ if job.workload == NOTHING => (1000, 500, 10),
                     Runner::Fio => (8000 * operations + 1000, 2000 * operations + 500, 3 * operations + 10),
+                    Runner::NullUblk => (20_000 * operations + 1000, 5000 * operations + 500, 10),
+                    Runner::Ublk => (25_000 * operations + 1000, 6250 * operations + 500, operations + 10),
                     Runner::FioBatched => {
                         (5000 * operations + 1000, 2000 * operations + 500, operations + 10)
                     }
@@ -401,7 +419,10 @@ mod tests {
     }
 
     fn all(contest: Contest) -> Vec<Entry> {
-        passes(contest, true, 1).iter().flat_map(|pass| entries(pass, &samples(pass, 8))).collect()
+        passes(contest, Guests { vroom: true, null_ublk: true }, 1)
+            .iter()
+            .flat_map(|pass| entries(pass, &samples(pass, 8)))
+            .collect()
     }
 
     fn named(entries: &[Entry], name: &str, peer: &str) -> Entry {
@@ -434,6 +455,16 @@ mod tests {
             "{}",
             entry.command
         );
+    }
+
+    #[test]
+    fn our_daemon_is_compared_with_the_floor_of_ublk() {
+        let entries = all(Contest::Peers);
+        for depth in [1, 32] {
+            let name = format!("4 KiB randread QD{depth}, through ublk: instructions");
+            assert_eq!(named(&entries, &name, "null ublk, fio io_uring").ratio, Some(1.25));
+        }
+        assert!(!entries.iter().any(|entry| entry.peer_name.contains("ublk") && entry.unit == "accesses/op"));
     }
 
     #[test]

@@ -85,11 +85,21 @@ pub enum Runner {
     Polled,
     /// The same without the block layer: the driver's queue alone.
     PolledBare,
+    /// fio on our daemon's ublk disk.
+    Ublk,
+    /// fio on a ublk disk whose server does nothing: the floor of that path.
+    NullUblk,
     /// The vroom driver, polling; it chooses its own work (4 KiB reads) and runs for a time.
     Vroom,
 }
 
 impl Runner {
+    /// Whether fio makes the load.
+    #[must_use]
+    pub fn is_fio(self) -> bool {
+        matches!(self, Self::Fio | Self::FioBatched | Self::Ublk | Self::NullUblk)
+    }
+
     /// Its name in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -99,6 +109,8 @@ impl Runner {
             Self::Interrupt => "interrupts",
             Self::Polled => "polled",
             Self::PolledBare => "polled without the block layer",
+            Self::Ublk => "through ublk",
+            Self::NullUblk => "null ublk, fio io_uring",
             Self::Vroom => "vroom, polled",
         }
     }
@@ -171,6 +183,8 @@ pub fn list(jobs: &[Job]) -> String {
             Runner::Interrupt | Runner::Polled | Runner::PolledBare => {
                 format!("ours {index} {function} {}", ours(job, label(index)))
             }
+            Runner::Ublk => format!("ublk {index} {function}"),
+            Runner::NullUblk => format!("nullublk {index} {function}"),
             Runner::Vroom => format!("vroom {index} {function} {} {VROOM_SECONDS}", label(index)),
         };
         let _ = writeln!(text, "{line}");
