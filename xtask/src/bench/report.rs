@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One measured figure beside its peer's.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// What was measured.
     pub name: String,
@@ -38,6 +38,25 @@ pub fn write(directory: &Path, name: &str, title: &str, entries: &[Entry]) -> Re
     std::fs::write(&json, text).with_context(|| format!("cannot write {}", json.display()))?;
     let html = directory.join(format!("{name}.html"));
     std::fs::write(&html, page(title, entries)).with_context(|| format!("cannot write {}", html.display()))
+}
+
+/// The last results as a part of another page: the figures of small requests in a deep queue, which targets speak of.
+/// Nothing when nothing was measured.
+#[must_use]
+pub fn excerpt(directory: &Path, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(directory.join(format!("{name}.json"))).ok()?;
+    let mut entries: Vec<Entry> = serde_json::from_str(&text).ok()?;
+    entries.retain(|entry| entry.name.starts_with("4 KiB randread QD32") || entry.unit == "op/s");
+    if entries.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "<h2>Speed <small>({})</small></h2><p>Medians of the last <code>cargo xtask bench</code>; all figures are in \
+         <code>bench/{}.html</code>.</p>{}",
+        escape(name),
+        escape(name),
+        plot(&entries)
+    ))
 }
 
 /// The entries as lines for a terminal.
@@ -191,6 +210,16 @@ mod tests {
         assert!(page.contains("a &amp; b"));
         assert!(page.contains("QD32 &lt;x&gt;"));
         assert!(page.contains("a &quot;b&quot;"));
+    }
+
+    #[test]
+    fn an_excerpt_has_what_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(excerpt(directory.path(), "nvmed"), None);
+        let other = Entry { name: "128 KiB seqread QD1".to_owned(), ..entry(None) };
+        write(directory.path(), "nvmed", "t", &[entry(Some(1.0)), other]).unwrap();
+        let part = excerpt(directory.path(), "nvmed").unwrap();
+        assert!(part.contains("4 KiB randread QD32") && !part.contains("seqread"), "{part}");
     }
 
     #[test]

@@ -72,7 +72,8 @@ impl Environment {
 pub(super) fn write(dir: &Path, environment: &Environment, sections: &[Section]) -> Result<PathBuf> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let path = dir.join("report.html");
-    std::fs::write(&path, html(environment, sections))
+    let bench = dir.with_file_name("bench");
+    std::fs::write(&path, html(environment, sections, &bench))
         .with_context(|| format!("cannot write {}", path.display()))?;
     let results = dir.join("results.json");
     std::fs::write(&results, format!("{:#}\n", results_json(environment, sections)))
@@ -115,7 +116,7 @@ fn results_json(environment: &Environment, sections: &[Section]) -> serde_json::
     json!({ "environment": environment, "guests": guests })
 }
 
-fn html(environment: &Environment, sections: &[Section]) -> String {
+fn html(environment: &Environment, sections: &[Section], bench: &Path) -> String {
     let all = || sections.iter().flat_map(|section| &section.checks);
     let failed = all().filter(|check| !check.passed).count();
     let passed = all().count().saturating_sub(failed);
@@ -133,6 +134,8 @@ fn html(environment: &Environment, sections: &[Section]) -> String {
     for section in sections {
         write_section(&mut page, section);
     }
+    let drivers: std::collections::BTreeSet<_> = sections.iter().map(|section| section.driver).collect();
+    page.extend(drivers.iter().filter_map(|driver| crate::bench::report::excerpt(bench, driver)));
     page.push_str("</html>\n");
     page
 }
