@@ -31,16 +31,12 @@ pub enum Count {
 /// The programs that the runs use.
 #[derive(Debug, Clone)]
 pub struct Programs {
+    /// Those of the workspace.
+    pub own: Vec<PathBuf>,
     /// `tools/tcg-count`'s plugin.
     pub plugin: PathBuf,
-    /// `rb-mark`.
-    pub mark: PathBuf,
-    /// Our benchmark program.
-    pub ours: Option<PathBuf>,
     /// vroom's `io_test`.
     pub vroom: Option<PathBuf>,
-    /// Our daemon, for its ublk disk.
-    pub daemon: Option<PathBuf>,
     /// A ublk server that does nothing.
     pub null_ublk: Option<PathBuf>,
 }
@@ -70,7 +66,6 @@ pub fn run(rig: &Rig, name: &str, programs: &Programs, jobs: &[Job], count: Coun
         .cmdline("quiet")
         .memory_mib(2048)
         .file("jobs", &plan::list(jobs))
-        .program(&programs.mark)
         .silence(SILENCE)
         .deadline(SILENCE.saturating_add(Duration::from_secs(30).saturating_mul(u32::try_from(jobs.len())?)));
     for slot in SLOTS {
@@ -78,8 +73,8 @@ pub fn run(rig: &Rig, name: &str, programs: &Programs, jobs: &[Job], count: Coun
             .null_disk(&format!("null{slot}"), DISK)
             .device(&format!("nvme,serial=bench{slot},drive=null{slot},addr={slot}"));
     }
-    let Programs { ours, vroom, daemon, null_ublk, .. } = programs;
-    for program in [ours, vroom, daemon, null_ublk].into_iter().flatten() {
+    let Programs { own, vroom, null_ublk, plugin } = programs;
+    for program in own.iter().chain(vroom).chain(null_ublk) {
         guest = guest.program(program);
     }
     for (variable, program) in [("VROOM", vroom), ("NULL_UBLK", null_ublk)] {
@@ -95,8 +90,7 @@ pub fn run(rig: &Rig, name: &str, programs: &Programs, jobs: &[Job], count: Coun
     let counts = guest.directory().join("counts.json");
     if count != Count::Nothing {
         let mmio = if count == Count::Mmio { "on" } else { "off" };
-        let [plugin, out] =
-            [&programs.plugin, &counts].map(|path| path.display().to_string().replace(',', ",,"));
+        let [plugin, out] = [plugin, &counts].map(|path| path.display().to_string().replace(',', ",,"));
         guest = guest.plugin(&format!("{plugin},out={out},mmio={mmio}"));
     }
     let outcome = guest.run(&mut |message| {

@@ -46,9 +46,9 @@ pub struct Request {
     /// Measure the peer against itself: shows how far the ratios can be trusted
     #[arg(long, conflicts_with = "peer_only")]
     pub self_check: bool,
-    /// Our benchmark program for NVMe, instead of building it
-    #[arg(long, value_name = "PATH")]
-    pub nvme_bench: Option<PathBuf>,
+    /// Take our programs from this directory instead of building them
+    #[arg(long, value_name = "DIR")]
+    pub programs: Option<PathBuf>,
     /// vroom's example `io_test`, built elsewhere, as a further peer
     #[arg(long, value_name = "PATH")]
     pub vroom: Option<PathBuf>,
@@ -80,22 +80,20 @@ fn nvme(request: &Request, target: &Path) -> Result<bool> {
         (_, true) => Contest::SelfCheck,
         _ => Contest::Peers,
     };
-    let ours = match (&request.nvme_bench, contest) {
-        (_, Contest::PeerOnly | Contest::SelfCheck) => None,
-        (Some(path), Contest::Peers) => Some(programs::given(path)?),
-        (None, Contest::Peers) => Some(programs::workspace(target, "nvme-bench", "nvme-bench")?),
-    };
+    let vroom = request.vroom.as_deref().map(programs::given).transpose()?;
+    let null_ublk = request.null_ublk.as_deref().map(programs::given).transpose()?;
+    let mut names = vec!["rb-mark"];
+    if contest == Contest::Peers {
+        names.push("nvme-bench");
+        if null_ublk.is_some() {
+            names.push("nvmed");
+        }
+    }
     let programs = Programs {
+        own: programs::own(request.programs.as_deref(), &names)?,
         plugin: programs::plugin(target)?,
-        mark: programs::workspace(target, "rb-mark", "rb-mark")?,
-        ours,
-        vroom: request.vroom.as_deref().map(programs::given).transpose()?,
-        daemon: if contest == Contest::Peers && request.null_ublk.is_some() {
-            Some(programs::workspace(target, "nvmed", "nvmed")?)
-        } else {
-            None
-        },
-        null_ublk: request.null_ublk.as_deref().map(programs::given).transpose()?,
+        vroom,
+        null_ublk,
     };
     let guests = Guests { vroom: programs.vroom.is_some(), null_ublk: programs.null_ublk.is_some() };
     let rig = Rig::prepare(&request.rig, target)?;

@@ -1,7 +1,6 @@
-//! The programs that a measurement needs, built on the spot.
+//! The programs that a measurement needs.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -9,54 +8,50 @@ use crate::process::output;
 use crate::progress::Step;
 use crate::workspace;
 
-fn cargo(arguments: &[&str], what: &str) -> Result<()> {
-    let step = Step::begin(format!("build {what}"));
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    output(
-        Command::new(cargo)
-            .args(["build", "--quiet", "--release"])
-            .args(arguments)
-            .current_dir(workspace::root()?),
-    )
-    .with_context(|| format!("cannot build {what}"))?;
-    step.done("built");
-    Ok(())
-}
-
-/// Builds a program of the workspace.
-///
-/// # Errors
-/// When it does not build.
-pub fn workspace(target: &Path, package: &str, program: &str) -> Result<PathBuf> {
-    cargo(&["--package", package, "--bin", program], program)?;
-    found(target.join("release").join(program))
-}
-
-/// Builds the plugin that counts instructions.
+/// Builds the plugin that counts instructions, which is no member of the workspace.
 ///
 /// # Errors
 /// When it does not build.
 pub fn plugin(target: &Path) -> Result<PathBuf> {
+    let step = Step::begin("build tcg-count");
     let target = target.join("tcg-count");
-    let directory = target.display().to_string();
-    cargo(&["--manifest-path", "tools/tcg-count/Cargo.toml", "--target-dir", &directory], "tcg-count")?;
-    found(target.join("release/libtcg_count.so"))
+    let mut cargo = workspace::cargo()?;
+    cargo.args([
+        "build",
+        "--quiet",
+        "--release",
+        "--manifest-path",
+        "tools/tcg-count/Cargo.toml",
+        "--target-dir",
+    ]);
+    output(cargo.arg(&target)).context("cannot build tcg-count")?;
+    step.done("built");
+    given(&target.join("release/libtcg_count.so"))
 }
 
-/// Takes a program of the user's.
+/// Programs of the workspace, from a directory or else built, in the order of their names.
 ///
 /// # Errors
-/// When it is not there.
+/// When one is missing or does not build.
+pub fn own(directory: Option<&Path>, names: &[&str]) -> Result<Vec<PathBuf>> {
+    match directory {
+        Some(directory) => names.iter().map(|name| given(&directory.join(name))).collect(),
+        None => {
+            let step = Step::begin(format!("build {}", names.join(", ")));
+            let paths = workspace::build(names)?;
+            step.done("built");
+            Ok(paths)
+        }
+    }
+}
+
+/// A file that must be there.
+///
+/// # Errors
+/// When it is not.
 pub fn given(path: &Path) -> Result<PathBuf> {
     if !path.is_file() {
         bail!("{} is not a file", path.display());
     }
     path.canonicalize().with_context(|| format!("cannot resolve {}", path.display()))
-}
-
-fn found(path: PathBuf) -> Result<PathBuf> {
-    if !path.is_file() {
-        bail!("{} was built but is not there", path.display());
-    }
-    Ok(path)
 }
