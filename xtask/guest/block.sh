@@ -4,10 +4,16 @@
 OUT=/rig/out
 SPAWNER_LOG=$OUT/pcid-spawner.txt
 
+# spawner OPTION...: pcid-spawner with the files and daemons of this guest. A killed daemon is back
+# after a second at most, however often it was killed.
+spawner() {
+    exec pcid-spawner --config /rig/pcid.d --drivers /rig/bin --restart-delay-max 1s "$@"
+}
+
 # Starts pcid-spawner, which starts the daemons; their log is its log.
 start_spawner() {
     modprobe vfio-pci && modprobe ublk_drv || return 1
-    pcid-spawner --config /rig/pcid.d >>"$SPAWNER_LOG" 2>&1 &
+    spawner >>"$SPAWNER_LOG" 2>&1 9>&- &
     SPAWNER=$!
 }
 
@@ -42,8 +48,21 @@ daemon_disk() {
     return 1
 }
 
-# The process that serves a disk, by what the kernel knows of it.
-daemon_pid() { pidof -s "$SUBJECT"; }
+# daemon_pid PCI_ADDRESS: the process that serves a function and is ready.
+daemon_pid() {
+    pcid-spawner status | awk -v address="$1" '
+        $1 == address && $3 == "running" { print $4; found = 1 }
+        END { exit !found }'
+}
+
+# starts PCI_ADDRESS: how often its daemon was started.
+starts() { pcid-spawner status | awk -v address="$1" '$1 == address { print $5 }'; }
+
+# respawned PCI_ADDRESS PROCESS: another process serves the function.
+respawned() {
+    local pid
+    pid=$(daemon_pid "$1") && [ "$pid" != "$2" ]
+}
 
 # partition DISK NUMBER
 partition() {
@@ -149,3 +168,15 @@ to_vfio() {
 
 # blocked_writes PCI_ADDRESS: faults that the IOMMU has reported of a function's writes.
 blocked_writes() { dmesg | grep -c "DMAR: \[DMA Write.*\[${1#0000:}\]"; }
+
+# refuses PATTERN COMMAND...: fails within 30 s with one line on stderr that matches. clap adds a
+# hint to its line.
+refuses() {
+    local pattern=$1 said status
+    shift
+    said=$(timeout 30 "$@" 2>&1 >/dev/null | grep -v -e '^$' -e "^For more information, try '--help'.$"; exit "${PIPESTATUS[0]}")
+    status=$?
+    echo "$said"
+    [ "$status" != 0 ] && [ "$status" != 124 ] && [ "$(wc -l <<<"$said")" = 1 ] &&
+        grep -qE "$pattern" <<<"$said"
+}

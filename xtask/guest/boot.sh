@@ -3,7 +3,7 @@
 # the host asked for and tells the host how it ended.
 
 export PATH=/rig/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export HOME=/root TERM="${TERM:-linux}" LC_ALL=C.UTF-8
+export HOME=/root TERM="${TERM:-linux}" LC_ALL=C
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /dev/shm /dev/pts
@@ -15,7 +15,7 @@ mount -t tmpfs cgroup /sys/fs/cgroup 2>/dev/null
 [ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
 [ -e /etc/mtab ] || ln -s /proc/self/mounts /etc/mtab
 ip link set lo up
-hostname rig
+echo rig >/proc/sys/kernel/hostname
 
 . /rig/guest/lib.sh
 . /rig/env

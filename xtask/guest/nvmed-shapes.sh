@@ -71,9 +71,14 @@ failing_write() {
     try_write 5119 && try_write 5121 && echo "block 5120: ${said##*: }; its neighbours are written"
 }
 
+# Each daemon is still the one that was started first.
 outlives() {
-    [ -b "$DISK" ] && pidof "$SUBJECT" >/dev/null && try_read 1 &&
-        ! grep -qiE 'panicked|respawn' "$SPAWNER_LOG" && echo "processes $(pidof "$SUBJECT")"
+    local address
+    for address in 4 5 6 7 8 9; do
+        daemon_pid "0000:00:0$address.0" >/dev/null || { echo "none at slot $address"; return 1; }
+        [ "$(starts "0000:00:0$address.0")" = 1 ] || { echo "slot $address was restarted"; return 1; }
+    done
+    try_read 1 && echo "six daemons, each started once"
 }
 
 check "mdts=1" small_transfers
