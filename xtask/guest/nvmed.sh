@@ -25,7 +25,6 @@ enumerated() {
 }
 
 spawned() {
-    start_spawner || return 1
     wait_for 30 subject_disk "$ADDRESS" || return 1
     echo "$(subject_disk "$ADDRESS"), process $(daemon_pid "$ADDRESS")"
 }
@@ -171,10 +170,14 @@ not_ours() {
     to_vfio 0000:00:1c.0 && refuses 0000:00:1c.0 nvmed --device 0000:00:1c.0
 }
 
+spawner_refuses() { refuses "$MOUNTED.*mounted" bash -c ". /rig/guest/block.sh; spawner --device $MOUNTED"; }
+
 check "the peer is Linux's" peer_is_linux
 mount_one || exit
 check "enumerated" enumerated
 if [ "$SUBJECT" != linux ]; then
+    # Here and not in a check, whose subshell would be its parent.
+    start_spawner
     check "spawned by pcid-spawner" spawned || exit
     check "a mounted device is left alone" mounted_is_left
 fi
@@ -196,6 +199,7 @@ fi
 check "DMA outside a map is blocked" stray_dma
 if [ "$SUBJECT" != linux ]; then
     check "a device in use is refused" refuses "$MOUNTED" nvmed --device "$MOUNTED"
+    check "a mounted device is refused by pcid-spawner" spawner_refuses
     check "a device that is no NVMe controller is refused" not_ours
 fi
 umount /mounted

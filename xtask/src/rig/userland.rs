@@ -67,9 +67,13 @@ pub(super) fn obtain(releases: &Releases, dir: &Path) -> Result<PathBuf> {
             let path = tree.join(name);
             std::fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
         }
-        let sh = tree.join("bin/sh");
-        if !sh.exists() {
-            std::os::unix::fs::symlink("bash", sh)?;
+        // Links that installation scripts would make.
+        for (name, program) in [("sh", "bash"), ("awk", "gawk")] {
+            let link = tree.join("bin").join(name);
+            if link.symlink_metadata().is_err() {
+                std::os::unix::fs::symlink(program, &link)
+                    .with_context(|| format!("cannot create {}", link.display()))?;
+            }
         }
         std::fs::write(tree.join("etc/passwd"), "root:x:0:0:root:/root:/bin/bash\n")?;
         std::fs::write(tree.join("etc/group"), "root:x:0:\n")?;
@@ -82,7 +86,7 @@ pub(super) fn obtain(releases: &Releases, dir: &Path) -> Result<PathBuf> {
 /// # Errors
 /// When something is missing; the message names it.
 pub(super) fn check(tree: &Path) -> Result<PathBuf> {
-    for program in ["bin/bash", "bin/busybox", "usr/bin/fio", "sbin/mkfs.ext4", "sbin/fstrim"] {
+    for program in ["bin/bash", "bin/awk", "bin/busybox", "usr/bin/fio", "sbin/mkfs.ext4", "sbin/fstrim"] {
         if !tree.join(program).exists() {
             bail!(
                 "the guest userland {} has no {program}: remove it to have it made again, or \

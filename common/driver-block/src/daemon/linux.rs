@@ -1,6 +1,6 @@
 //! Serving through ublk.
 
-use std::{os::fd::AsFd, time::Duration};
+use std::{os::fd::AsFd, path::Path, time::Duration};
 
 use common::{
     daemon::{Readiness, Termination},
@@ -87,12 +87,15 @@ impl Service {
 
     /// Gives up what serving does not need. The device is open; devices and their settings still come and go.
     fn restrict(&self) {
+        // The first disk of a machine without any virtual one brings its directory along, too late to be named here.
+        let settings = ["/sys/devices/virtual/block", "/sys/devices/virtual"];
+        let settings = settings.into_iter().find(|path| Path::new(path).is_dir()).unwrap_or("/sys/devices");
         let policy = Policy::new()
             .user(None)
             .keep(CapabilitySet::SYS_ADMIN | CapabilitySet::IPC_LOCK)
             .readable("/sys")
             .readable("/proc")
-            .writable("/sys/devices/virtual/block")
+            .writable(settings)
             .writable("/dev")
             .writable("/run");
         if !policy.restrict().is_complete() {
