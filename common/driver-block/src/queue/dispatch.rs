@@ -105,6 +105,7 @@ impl<H: HardwareQueue> Queue<H> {
 
     /// Makes commands of the waiting requests while there are tags. False: the hardware takes no more.
     fn issue_backlog(&mut self, now: Time) -> bool {
+        let due = now.plus(self.options.timeout);
         while let Some(head) = self.backlog.head() {
             let slot = &self.slots[head];
             if slot.error.is_some() {
@@ -115,7 +116,7 @@ impl<H: HardwareQueue> Queue<H> {
                 }
                 continue;
             }
-            if slot.simple && self.issue_simple(head, now) {
+            if slot.simple && self.issue_simple(head, due) {
                 continue;
             }
             let slot = &self.slots[head];
@@ -150,7 +151,7 @@ impl<H: HardwareQueue> Queue<H> {
     /// Submits the read or write at the head of the backlog as a command of its own, if that is possible without further
     /// thought: the path of nearly all small transfers.
     #[inline]
-    fn issue_simple(&mut self, head: u32, now: Time) -> bool {
+    fn issue_simple(&mut self, head: u32, due: Time) -> bool {
         let Queue { hardware: Some(hardware), tags, slots, .. } = self else { return false };
         let slot = &slots[head];
         let request = &slot.request;
@@ -173,7 +174,7 @@ impl<H: HardwareQueue> Queue<H> {
             return false;
         }
         self.statistics.of_mut(request.operation).commands += 1;
-        tags.enter_simple(tag, head, now.plus(self.options.timeout));
+        tags.enter_simple(tag, head, due);
         self.backlog.pop_front(slots);
         let slot = &mut slots[head];
         slot.waiting = false;

@@ -231,10 +231,11 @@ impl<H: HardwareQueue> Queue<H> {
     /// The limits contradict themselves. The disk stays as it was.
     pub fn set_disk(&mut self, disk: &Disk) -> Result<(), BadLimits> {
         let mut state = DiskState::new(disk, self.options.zeroes.as_ref())?;
-        let entries = state.shape.max_segments.min(state.shape.max_bytes >> 9) as usize;
-        self.segments.reserve(entries.saturating_sub(self.segments.len()));
-        let ranges = state.max_discard_ranges as usize;
-        self.ranges.reserve(ranges.saturating_sub(self.ranges.len()));
+        // As long as a command's lists can get.
+        self.segments.clear();
+        self.segments.reserve(state.shape.max_segments.min(state.shape.max_bytes) as usize);
+        self.ranges.clear();
+        self.ranges.reserve(state.max_discard_ranges as usize);
         match self.disks.binary_search_by_key(&disk.id, |known| known.id) {
             Ok(at) => {
                 state.flush_waiting = self.disks[at].flush_waiting;

@@ -90,7 +90,18 @@ impl<H: HardwareQueue, F: QueueFrontend> Worker<H, F> {
         while let Turn::Wait(timeout) = self.turn(clock.coarse(), ready) {
             ready = self.wait(timeout);
         }
+        self.say_ended();
+    }
+
+    /// The last thing that a queue's thread does.
+    pub(crate) fn say_ended(&self) {
         self.supervisor.post(ToSupervisor::Ended { queue: self.number });
+    }
+
+    /// When something is due, if nothing happens before.
+    #[cfg(all(test, loom))]
+    pub(crate) fn due(&self) -> Option<Time> {
+        self.queue.next_due()
     }
 
     fn wait(&mut self, timeout: Duration) -> Ready {
