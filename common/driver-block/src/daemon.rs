@@ -1,15 +1,25 @@
 //! The life of a storage daemon, from an attached controller to its end.
 
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+#[cfg(target_os = "linux")]
+mod inspect;
 #[cfg(target_os = "linux")]
 mod linux;
 
-use std::{io, time::Duration};
+#[cfg(target_os = "linux")]
+pub use linux::inspect_running;
+
+use std::io;
+#[cfg(target_os = "linux")]
+use std::time::Duration;
 
 use redox_driver_sys::{dma::DmaAllocator, pci::PciAddress, time::Clock};
 
 use crate::{error::BlockError, queue::BadLimits, runtime::RuntimeError};
 
 /// How long requests that were taken may still take when the daemon is told to end.
+#[cfg(target_os = "linux")]
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// What a daemon serves its disks with.
@@ -44,6 +54,9 @@ pub enum DaemonError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// There is no front end for this operating system.
+    #[error("disks cannot be served on this operating system yet")]
+    NoFrontend,
     /// None of the disks could be shown.
     #[error("no disk can be served: {0}")]
     NoDisk(String),

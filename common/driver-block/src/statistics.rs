@@ -1,6 +1,6 @@
 //! What a queue counts.
 
-use std::ops::AddAssign;
+use std::{fmt, ops::AddAssign};
 
 use crate::device::Operation;
 
@@ -79,6 +79,37 @@ impl Statistics {
     }
 }
 
+/// A table for people: one line for each operation that was ever asked for.
+impl fmt::Display for Statistics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:<12} {:>12} {:>10} {:>16} {:>12} {:>10} {:>8} {:>8} {:>8}",
+            "operation", "requests", "failed", "bytes", "commands", "merges", "splits", "retries", "timeouts"
+        )?;
+        for operation in OPERATIONS {
+            let of = self.of(operation);
+            if of.requests > 0 {
+                writeln!(
+                    f,
+                    "{:<12} {:>12} {:>10} {:>16} {:>12} {:>10} {:>8} {:>8} {:>8}",
+                    format!("{operation:?}"),
+                    of.requests,
+                    of.failed,
+                    of.bytes,
+                    of.commands,
+                    of.merges,
+                    of.splits,
+                    of.retries,
+                    of.timeouts
+                )?;
+            }
+        }
+        let Statistics { commits, busy, stray, resets, .. } = self;
+        writeln!(f, "doorbells {commits}, queue full {busy}, stray completions {stray}, resets {resets}")
+    }
+}
+
 impl AddAssign<&Statistics> for Statistics {
     fn add_assign(&mut self, other: &Statistics) {
         for (mine, others) in self.operations.iter_mut().zip(&other.operations) {
@@ -107,5 +138,7 @@ mod tests {
         let copy = statistics;
         statistics += &copy;
         assert_eq!(statistics.total().requests, 62);
+        let text = statistics.to_string();
+        assert!(text.lines().count() == 7 && text.contains("WriteZeroes            32"), "{text}");
     }
 }

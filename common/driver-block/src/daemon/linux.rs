@@ -1,6 +1,6 @@
 //! Serving through ublk.
 
-use std::{os::fd::AsFd, path::Path, time::Duration};
+use std::{io, os::fd::AsFd, path::Path, time::Duration};
 
 use common::{
     daemon::{Readiness, Termination},
@@ -8,7 +8,10 @@ use common::{
 };
 use redox_driver_sys::event::EventQueue;
 
-use super::{DRAIN, DaemonError, Service};
+use super::{
+    DRAIN, DaemonError, Service,
+    inspect::{self, InspectNode},
+};
 use crate::{
     device::Controller,
     frontend::ublk::{OnExit, QueueSeed, Ublk, UblkOptions},
@@ -24,6 +27,17 @@ const ZEROES: usize = 64 << 10;
 /// Requests that a queue takes at once; the front end keeps what is more.
 const REQUESTS: u32 = 1024;
 const TERMINATION: u64 = 0;
+const INSPECT: u64 = 1;
+/// How long the controller may take to report on itself.
+const REPORT: Duration = Duration::from_secs(15);
+
+/// What the daemon that serves the controller called `name` tells of itself; `None` if there is none.
+///
+/// # Errors
+/// There is a daemon, but it does not answer.
+pub fn inspect_running(name: &str) -> io::Result<Option<String>> {
+    inspect::ask(Path::new(UblkOptions::NAMES), name)
+}
 
 impl Service {
     /// Serves the controller's disks until the process is told to end, then drains, flushes and shuts the controller
@@ -40,6 +54,9 @@ impl Service {
     {
         // Signals are for this thread: the others are started with them blocked.
         let mut termination = Termination::install()?;
+        let inspect = InspectNode::new(Path::new(UblkOptions::NAMES), controller.name())
+            .inspect_err(|error| log::warn!("{}: no inspect node: {error}", self.address))
+            .ok();
         self.restrict();
         let queues = controller.take_queues();
         let disks = controller.disks();
@@ -62,7 +79,7 @@ impl Service {
             return Err(DaemonError::NoDisk(first.to_string()));
         }
         readiness.notify()?;
-        match self.wait(&mut termination, &runtime) {
+        match self.wait(&mut termination, inspect.as_ref(), &runtime) {
             Ok(()) => {
                 log::info!("{}: ending", self.address);
                 ublk.stop();
@@ -103,20 +120,31 @@ impl Service {
         }
     }
 
-    /// Waits for the end: told, or forced.
-    fn wait<C>(&self, termination: &mut Termination, runtime: &Runtime<C>) -> Result<(), DaemonError>
+    /// Waits for the end, told or forced, and answers who inspects meanwhile.
+    fn wait<C>(
+        &self,
+        termination: &mut Termination,
+        inspect: Option<&InspectNode>,
+        runtime: &Runtime<C>,
+    ) -> Result<(), DaemonError>
     where
         C: Controller + 'static,
         C::Queue: 'static,
     {
         let mut events = EventQueue::new(&self.clock)?;
         events.add_fd(termination.as_fd(), TERMINATION)?;
+        if let Some(node) = inspect {
+            events.add_fd(node.as_fd(), INSPECT)?;
+        }
         let mut ready = Vec::new();
         loop {
             ready.clear();
             events.wait(LOOK, &mut ready)?;
-            if !ready.is_empty() && termination.requested() {
+            if ready.contains(&TERMINATION) && termination.requested() {
                 return Ok(());
+            }
+            if let (true, Some(node)) = (ready.contains(&INSPECT), inspect) {
+                node.answer(|| report(runtime));
             }
             for event in runtime.events().try_iter() {
                 match event {
@@ -135,5 +163,18 @@ impl Service {
                 }
             }
         }
+    }
+}
+
+fn report<C>(runtime: &Runtime<C>) -> String
+where
+    C: Controller + 'static,
+    C::Queue: 'static,
+{
+    let controller =
+        runtime.inspect(REPORT).unwrap_or_else(|| "the controller does not answer\n".to_string());
+    match runtime.statistics(REPORT) {
+        Some(statistics) => format!("{controller}requests\n{statistics}"),
+        None => controller,
     }
 }

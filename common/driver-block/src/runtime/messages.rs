@@ -48,6 +48,8 @@ pub(crate) enum ToSupervisor<H> {
     FrontendFailed { queue: u16, error: String },
     /// A queue's thread ends.
     Ended { queue: u16 },
+    /// Have the controller report on itself.
+    Inspect(mpsc::Sender<String>),
     /// End everything orderly.
     Stop,
 }

@@ -142,6 +142,12 @@ impl<C: Controller> Supervisor<C> {
                     member.ended = true;
                 }
             }
+            ToSupervisor::Inspect(answer) => {
+                if let Some(controller) = &mut self.controller {
+                    // Whoever asked may have lost patience.
+                    let _ = answer.send(controller.inspect());
+                }
+            }
             ToSupervisor::Stop => {
                 if self.stop_by.is_none() {
                     self.stop_by = Some(now.plus(self.drain).plus(GATHERING));

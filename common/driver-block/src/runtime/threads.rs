@@ -215,6 +215,13 @@ where
         Some(sum)
     }
 
+    /// What the controller reports of itself; `None` if it does not within `timeout`.
+    pub fn inspect(&self, timeout: Duration) -> Option<String> {
+        let (sender, receiver) = mpsc::channel();
+        self.supervisor.post(ToSupervisor::Inspect(sender));
+        receiver.recv_timeout(timeout).ok()
+    }
+
     /// Takes no more requests, finishes those that are there, flushes, and shuts the controller down.
     ///
     /// # Errors

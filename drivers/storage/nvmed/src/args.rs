@@ -25,7 +25,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
-    /// Print what a controller tells of itself: identity, health, namespaces. No daemon may be using it.
+    /// Print what a controller tells of itself: identity, health, namespaces; and what its daemon has counted, if one is
+    /// serving it.
     Inspect(DaemonArgs),
 }
 

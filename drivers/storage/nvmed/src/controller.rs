@@ -11,7 +11,7 @@ use nvme_spec::{IdentifyController, LogPage, registers::Vs};
 use redox_driver_sys::{
     dma::DmaAllocator,
     irq::{Interrupt, InterruptKind},
-    pci::PciFunction,
+    pci::{PciAddress, PciFunction},
     time::{Clock, Time},
 };
 
@@ -67,6 +67,11 @@ impl Drop for Running {
 }
 
 impl NvmeController {
+    /// What the controller at `address` is called: `pci-0000-00-04.0-nvme`.
+    pub fn name_at(address: PciAddress) -> String {
+        format!("pci-{}-nvme", address.scheme_name())
+    }
+
     /// The controller's answer to Identify.
     pub fn identify(&self) -> &IdentifyController {
         &self.identify

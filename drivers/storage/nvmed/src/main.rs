@@ -38,6 +38,15 @@ fn serve(cli: &Cli) -> anyhow::Result<()> {
 }
 
 fn inspect(args: &DaemonArgs, options: Options) -> anyhow::Result<()> {
+    #[cfg(target_os = "linux")]
+    if let Some(address) = args.device {
+        let name = NvmeController::name_at(address);
+        let running = driver_block::daemon::inspect_running(&name);
+        if let Some(report) = running.with_context(|| format!("{address}: ask the daemon that serves it"))? {
+            print!("{report}");
+            return Ok(());
+        }
+    }
     let (address, mut controller) = attach(args, options)?;
     print!("{}", controller.inspect());
     let queues = controller.take_queues();
@@ -46,7 +55,7 @@ fn inspect(args: &DaemonArgs, options: Options) -> anyhow::Result<()> {
 
 fn attach(args: &DaemonArgs, options: Options) -> anyhow::Result<(PciAddress, NvmeController)> {
     let address = args.device.context("no device: give --device ADDRESS, as in --device 0000:00:04.0")?;
-    let name = format!("disk.pci-{}-nvme", address.scheme_name());
+    let name = format!("disk.{}", NvmeController::name_at(address));
     Logging::new("disk", "pci", &name).level(args.log.log_level).init()?;
     let function = PciFunction::open(address).with_context(|| address.to_string())?;
     let controller = NvmeController::attach(function, options).with_context(|| address.to_string())?;

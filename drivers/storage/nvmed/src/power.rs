@@ -43,7 +43,7 @@ mod tests {
 
     fn controller(states: &[(bool, u32, u32)]) -> IdentifyController {
         let mut controller = IdentifyController::new_zeroed();
-        controller.npss = (states.len() - 1) as u8;
+        controller.npss = u8::try_from(states.len() - 1).unwrap();
         for (descriptor, &(idle, enlat, exlat)) in controller.psd.iter_mut().zip(states) {
             let flags = PowerFlags::new().with_nops(idle);
             *descriptor = PowerStateDescriptor { flags, enlat, exlat, ..PowerStateDescriptor::default() };

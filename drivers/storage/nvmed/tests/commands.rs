@@ -36,8 +36,8 @@ fn transfers_of_every_length_and_offset() {
         let data = pattern(max, 7);
         for len in [BLOCK, 4096, 4608, 8192, 8704, 65536, max - BLOCK] {
             for offset in [0, 4, 512, 4092, 4096 - BLOCK] {
-                let blocks = (len / BLOCK) as u32;
-                let segment = driven.segment(offset, len as u32);
+                let blocks = u32::try_from(len / BLOCK).unwrap();
+                let segment = driven.segment(offset, u32::try_from(len).unwrap());
                 driven.buffer.copy_from(offset, &data[..len]).unwrap();
                 assert_eq!(driven.write(&bench, 100, blocks, &[segment]), Ok(()), "{len} at {offset}");
                 assert_eq!(bench.model.read(1, 100, blocks.into()), &data[..len]);
@@ -70,7 +70,7 @@ fn scattered_segments() {
             let len = list.iter().map(|&(_, len)| len as usize).sum::<usize>();
             let data = pattern(len, 3);
             bench.model.write(1, 8, &data);
-            assert_eq!(driven.read(&bench, 8, (len / BLOCK) as u32, &segments), Ok(()));
+            assert_eq!(driven.read(&bench, 8, u32::try_from(len / BLOCK).unwrap(), &segments), Ok(()));
             let mut back = Vec::new();
             for (offset, len) in list {
                 let mut part = vec![0; len as usize];

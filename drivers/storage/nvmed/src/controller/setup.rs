@@ -41,7 +41,7 @@ impl NvmeController {
     /// What the controller or the machine refuses. The controller is stopped then.
     pub fn attach(function: PciFunction, options: Options) -> Result<Self> {
         let clock = function.clock();
-        let name = format!("pci-{}-nvme", function.address().scheme_name());
+        let name = NvmeController::name_at(function.address());
         function.enable_memory().map_err(Error::machine("enable memory accesses"))?;
         let bar = function.map_bar(0).map_err(Error::machine("map registers"))?;
         let registers = Registers::new(&bar, clock.clone())?;
