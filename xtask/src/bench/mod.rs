@@ -14,7 +14,7 @@ pub mod stats;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 
 use self::measure::Programs;
@@ -46,6 +46,9 @@ pub struct Request {
     /// Measure the peer against itself: shows how far the ratios can be trusted
     #[arg(long, conflicts_with = "peer_only")]
     pub self_check: bool,
+    /// Run only what has this in its name, as in "4 KiB randread QD32", "polled" or "ublk"
+    #[arg(long, value_name = "TEXT")]
+    pub only: Option<String>,
     /// Take our programs from this directory instead of building them
     #[arg(long, value_name = "DIR")]
     pub programs: Option<PathBuf>,
@@ -105,7 +108,12 @@ fn nvme(request: &Request, target: &Path) -> Result<bool> {
     };
     let directory = target.join("bench");
     let mut entries = Vec::new();
-    for pass in nvmed::passes(contest, guests, shrink) {
+    let mut passes = nvmed::passes(contest, guests, shrink);
+    if let Some(text) = &request.only {
+        passes = nvmed::only(passes, text);
+        ensure!(!passes.is_empty(), "nothing that is measured has {text:?} in its name");
+    }
+    for pass in passes {
         let jobs = plan::interleave(&pass.groups, pairs);
         let samples = measure::run(&rig, pass.name, &programs, &jobs, pass.count)?;
         entries.extend(nvmed::entries(&pass, &samples));

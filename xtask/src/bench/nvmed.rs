@@ -110,6 +110,19 @@ pub fn passes(contest: Contest, guests: Guests, shrink: u32) -> Vec<Pass> {
     passes
 }
 
+/// Leaves only the groups in which a runner's entry has `text` in its name, and the passes that still have one.
+#[must_use]
+pub fn only(mut passes: Vec<Pass>, text: &str) -> Vec<Pass> {
+    for pass in &mut passes {
+        pass.groups.retain(|(workload, runners)| {
+            let named = |runner: &Runner| format!("{}, {}", workload.name(), runner.name()).contains(text);
+            *workload == NOTHING || runners.iter().any(named)
+        });
+    }
+    passes.retain(|pass| pass.groups.iter().any(|(workload, _)| *workload != NOTHING));
+    passes
+}
+
 /// One way to look at a run.
 struct Figure {
     /// How the entry is called.
@@ -465,6 +478,16 @@ mod tests {
             assert_eq!(named(&entries, &name, "null ublk, fio io_uring").ratio, Some(1.25));
         }
         assert!(!entries.iter().any(|entry| entry.peer_name.contains("ublk") && entry.unit == "accesses/op"));
+    }
+
+    #[test]
+    fn a_part_can_be_chosen() {
+        let all = || passes(Contest::Peers, Guests { vroom: true, null_ublk: true }, 1);
+        let ublk = only(all(), "ublk");
+        assert_eq!(ublk.len(), 1);
+        assert_eq!(ublk[0].groups.len(), 3, "two depths and what fio itself costs");
+        assert_eq!(only(all(), "QD128").len(), 1);
+        assert_eq!(only(all(), "no such thing"), []);
     }
 
     #[test]
