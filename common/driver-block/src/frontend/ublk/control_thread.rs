@@ -12,8 +12,7 @@ use super::{
     names::Names,
     parameters,
     plan::Found,
-    privileges::drop_privileges,
-    server::{Mailbox, Message},
+    server::Mailbox,
     sysfs,
 };
 use crate::device::{Disk, DiskId};
@@ -72,16 +71,6 @@ impl Caretaker {
             log::warn!("disk {disk} is no longer there: its {}", DeviceNumber(Some(found.info.device)));
             super::device::remove(&mut self.control, found.info.device);
         }
-        if self.options.drop_privileges {
-            for thread in &self.threads {
-                if thread.send(Message::DropPrivileges).is_err() {
-                    log::warn!("a queue's thread keeps its privileges: it does not answer");
-                }
-            }
-            if let Err(error) = drop_privileges() {
-                log::warn!("giving up privileges: {error}");
-            }
-        }
         errors
     }
 
@@ -96,7 +85,7 @@ impl Caretaker {
                     None => self.removed(id),
                 }
             }
-            for disk in std::mem::take(&mut self.pending).into_values() {
+            for disk in self.pending.clone().into_values() {
                 self.changed(&disk);
             }
             if work.end {
@@ -139,12 +128,13 @@ impl Caretaker {
             let same = parameters::parameters(disk, served.max_io_bytes())
                 .is_ok_and(|new| parameters::same_disk(served, &new));
             if same {
+                self.pending.remove(&disk.id);
                 return;
             }
             // The kernel of 6.12 cannot change a device: it has to go and to come again, which is the end for whoever
             // uses it.
             if sysfs::in_use(device.number()) {
-                if self.pending.insert(disk.id, disk.clone()).is_none() {
+                if self.pending.insert(disk.id, disk.clone()).as_ref() != Some(disk) {
                     log::warn!(
                         "disk {} has changed (now {} blocks of {} bytes): /dev/ublkb{} shows it when nobody uses it \
                          any more",

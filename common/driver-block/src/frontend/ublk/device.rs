@@ -18,7 +18,7 @@ use super::{
     identity::Identity,
     parameters::parameters,
     plan::{Buffers, Found, Plan, plan},
-    server::{Attach, Mailbox, Message},
+    server::{Attach, Mailbox},
     sys, sysfs,
     uapi::{self, DeviceInfo, Parameters},
 };
@@ -149,8 +149,7 @@ impl UblkDevice {
             // A device that was taken over may have more queues than there are threads now.
             let index = usize::from(queue) % workshop.threads.len().max(1);
             let attach = Self::queue(workshop, disk, info, &file, queue, ready.clone(), ended.clone())?;
-            let sent = workshop.threads.get(index).map(|thread| thread.send(Message::Attach(attach)));
-            if !matches!(sent, Some(Ok(()))) {
+            if !workshop.threads.get(index).is_some_and(|thread| thread.attach(attach)) {
                 return Err(UblkError::Thread { device, step: STEP, queue: index });
             }
         }

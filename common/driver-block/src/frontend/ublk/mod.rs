@@ -17,7 +17,6 @@ mod identity;
 mod names;
 mod parameters;
 mod plan;
-mod privileges;
 mod server;
 #[allow(unsafe_code, reason = "system calls that the compiler cannot check; nothing else is in there")]
 mod sys;
@@ -39,7 +38,6 @@ pub use self::{
     error::{DeviceNumber, UblkError},
     parameters::Unservable,
     plan::Buffers,
-    privileges::drop_privileges,
     server::{QueueSeed, UblkQueue},
 };
 use crate::device::Disk;
@@ -69,14 +67,15 @@ pub struct UblkOptions {
     pub on_exit: OnExit,
     /// A directory for links by the controllers' names, if they are wanted.
     pub names: Option<PathBuf>,
-    /// Whether the threads of this front end give up the privileges that they no longer need when the disks are served.
-    /// The other threads of the process can do the same with [`drop_privileges`].
-    pub drop_privileges: bool,
 }
 
 impl UblkOptions {
     /// Where links to the disks are by default.
     pub const NAMES: &str = "/run/red-bear";
+
+    /// Beneath which directories, beside [`names`](Self::names), files are written once [`Ublk::new`] has returned: device
+    /// nodes, and the attributes of request queues. All of them belong to root.
+    pub const WRITABLE: [&str; 2] = ["/dev", "/sys/devices/virtual"];
 
     /// The usual options.
     pub fn new(controller: impl Into<String>, address: PciAddress, memory: DmaAllocator) -> Self {
@@ -87,7 +86,6 @@ impl UblkOptions {
             buffers: Buffers::default(),
             on_exit: OnExit::default(),
             names: Some(Self::NAMES.into()),
-            drop_privileges: true,
         }
     }
 }

@@ -15,9 +15,13 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// The names of `controller` in `root`.
+    /// The names of `controller` in `root`. The directory is made at once: later the daemon may be confined to it.
     pub(super) fn new(root: &Path, controller: &str) -> Self {
-        Names { directory: root.join(controller) }
+        let directory = root.join(controller);
+        if let Err(error) = fs::create_dir_all(&directory) {
+            log::warn!("{}: {error}", directory.display());
+        }
+        Names { directory }
     }
 
     /// Lets the name of `disk` lead to `target`.

@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     sync::{
         Arc,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     time::Duration,
 };
@@ -15,7 +15,6 @@ use redox_driver_sys::irq::Interrupt;
 
 use super::{
     changes::Changes,
-    privileges::drop_privileges,
     sys::{Event, Queue as KernelQueue, QueueRing},
     translate,
 };
@@ -38,17 +37,9 @@ pub(super) struct Attach {
     pub(super) ended: SyncSender<()>,
 }
 
-/// What the control side tells a queue's thread.
-pub(super) enum Message {
-    /// Serve a queue.
-    Attach(Attach),
-    /// Give up privileges.
-    DropPrivileges,
-}
-
 /// Reaches a queue's thread.
 pub(super) struct Mailbox {
-    messages: SyncSender<Message>,
+    messages: SyncSender<Attach>,
     waker: Waker,
 }
 
@@ -56,22 +47,18 @@ impl Mailbox {
     /// Messages that a thread may have unread: more are never sent before it has answered.
     const ROOM: usize = 64;
 
-    /// Sends a message; gives it back if the thread is gone or does not read.
-    pub(super) fn send(&self, message: Message) -> Result<(), Message> {
-        match self.messages.try_send(message) {
-            Ok(()) => {
-                self.waker.wake();
-                Ok(())
-            }
-            Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => Err(message),
-        }
+    /// Has the thread serve a queue. `false` if it is gone or reads no messages.
+    pub(super) fn attach(&self, attach: Attach) -> bool {
+        let sent = self.messages.try_send(attach).is_ok();
+        self.waker.wake();
+        sent
     }
 }
 
 /// What a queue's thread makes its [`UblkQueue`] of.
 pub struct QueueSeed {
     index: usize,
-    messages: Receiver<Message>,
+    messages: Receiver<Attach>,
     waker: Waker,
     changes: Arc<Changes>,
 }
@@ -187,7 +174,7 @@ pub struct UblkQueue {
     index: usize,
     ring: QueueRing,
     served: Vec<Option<Served>>,
-    messages: Receiver<Message>,
+    messages: Receiver<Attach>,
     changes: Arc<Changes>,
     events: Vec<Event>,
     /// Requests of the kernel's, in the order in which they came, that the block layer does not have yet.
@@ -213,15 +200,8 @@ impl fmt::Debug for UblkQueue {
 impl UblkQueue {
     fn read_messages(&mut self) {
         self.own_waker.clear();
-        while let Ok(message) = self.messages.try_recv() {
-            match message {
-                Message::Attach(attach) => self.attach(attach),
-                Message::DropPrivileges => {
-                    if let Err(error) = drop_privileges() {
-                        log::warn!("queue {}: giving up privileges: {error}", self.index);
-                    }
-                }
-            }
+        while let Ok(attach) = self.messages.try_recv() {
+            self.attach(attach);
         }
     }
 
