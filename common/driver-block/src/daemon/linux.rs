@@ -57,10 +57,11 @@ impl Service {
         let inspect = InspectNode::new(Path::new(UblkOptions::NAMES), controller.name())
             .inspect_err(|error| log::warn!("{}: no inspect node: {error}", self.address))
             .ok();
-        self.restrict();
         let queues = controller.take_queues();
         let disks = controller.disks();
+        // Looks at what other processes hold, which a confined one may not.
         let (mut ublk, seeds) = self.front_end(controller.name(), queues.len())?;
+        self.restrict();
         let zeroes = self.dma.allocate(ZEROES)?;
         let options = RuntimeOptions {
             queue: QueueOptions {
@@ -104,17 +105,15 @@ impl Service {
 
     /// Gives up what serving does not need. The device is open; devices and their settings still come and go.
     fn restrict(&self) {
-        // The first disk of a machine without any virtual one brings its directory along, too late to be named here.
-        let settings = ["/sys/devices/virtual/block", "/sys/devices/virtual"];
-        let settings = settings.into_iter().find(|path| Path::new(path).is_dir()).unwrap_or("/sys/devices");
-        let policy = Policy::new()
+        let mut policy = Policy::new()
             .user(None)
             .keep(CapabilitySet::SYS_ADMIN | CapabilitySet::IPC_LOCK)
             .readable("/sys")
             .readable("/proc")
-            .writable(settings)
-            .writable("/dev")
-            .writable("/run");
+            .writable(UblkOptions::NAMES);
+        for path in UblkOptions::WRITABLE {
+            policy = policy.writable(path);
+        }
         if !policy.restrict().is_complete() {
             log::warn!("{}: not all privileges could be given up", self.address);
         }

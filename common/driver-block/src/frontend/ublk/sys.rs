@@ -7,6 +7,7 @@
 use std::{
     fs::File,
     io,
+    mem::ManuallyDrop,
     num::NonZeroUsize,
     os::fd::{AsRawFd, BorrowedFd},
     ptr::NonNull,
@@ -215,7 +216,7 @@ const NOBODY: u64 = 1 << 62;
 
 /// The ring of one thread: I/O commands of up to [`SLOTS`](Self::SLOTS) queues, and descriptors to be watched.
 pub(super) struct QueueRing {
-    ring: IoUring,
+    ring: ManuallyDrop<IoUring>,
     slots: Vec<Option<Queue>>,
 }
 
@@ -234,7 +235,7 @@ impl QueueRing {
             .dontfork()
             .build(256)?;
         ring.submitter().register_files_sparse(u32::from(Self::SLOTS))?;
-        Ok(QueueRing { ring, slots: (0..Self::SLOTS).map(|_| None).collect() })
+        Ok(QueueRing { ring: ManuallyDrop::new(ring), slots: (0..Self::SLOTS).map(|_| None).collect() })
     }
 
     /// Takes `queue` in and says under which number.
@@ -358,13 +359,16 @@ impl QueueRing {
 
 impl Drop for QueueRing {
     fn drop(&mut self) {
-        // The kernel cancels the commands of a ring some time after it is closed. Until then it may copy the data of a
-        // request into their buffers: these may never be used for anything else.
-        for queue in self.slots.drain(..).flatten() {
-            if queue.outstanding != 0 {
-                std::mem::forget(queue.buffers);
-            }
+        if self.slots.iter().flatten().all(|queue| queue.outstanding == 0) {
+            // SAFETY: dropped here only, and not used afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.ring) };
+            return;
         }
+        // The kernel cancels the commands of a ring when it is closed, and until then it may copy the data of a request
+        // into their buffers: these may never be used for anything else. The ring itself is closed by the end of the
+        // process. Linux 6.12 frees a command twice, and so destroys its own memory, when a thread that goes on living
+        // closes a ring while requests come in.
+        self.slots.drain(..).for_each(std::mem::forget);
     }
 }
 
