@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     #[allow(unsafe_code)]
     fn the_table_holds_each_identifier_once_at_its_place() {
         let start = mark as *const () as *const u8;

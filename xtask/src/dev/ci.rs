@@ -46,6 +46,7 @@ pub fn run(options: &rig::Options) -> Result<()> {
     step("documentation", &mut || {
         cargo(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])
     });
+    step("tcg-count", &mut plugin);
     step("redox-check", &mut || {
         redox::run(options)?;
         Ok(Verdict::Passed(redox::TARGET.to_owned()))
@@ -81,6 +82,24 @@ fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Verdict> {
     command.args(arguments).envs(environment.iter().copied());
     let status = command.status().context("cannot start cargo")?;
     Ok(if status.success() { Verdict::Passed(String::new()) } else { Verdict::Failed(format!("{status}")) })
+}
+
+/// The QEMU plugin, which is no member of the workspace.
+fn plugin() -> Result<Verdict> {
+    let target = workspace::target()?.join("tcg-count").display().to_string();
+    let manifest = ["--manifest-path", "tools/tcg-count/Cargo.toml"];
+    let elsewhere = ["--target-dir", &target];
+    for arguments in [
+        [&["fmt"], &manifest[..], &["--check"]].concat(),
+        [&["clippy"], &manifest[..], &elsewhere, &["--all-targets", "--", "-D", "warnings"]].concat(),
+        [&["test"], &manifest[..], &elsewhere].concat(),
+    ] {
+        let verdict = cargo(&arguments, &[])?;
+        if !matches!(verdict, Verdict::Passed(_)) {
+            return Ok(verdict);
+        }
+    }
+    Ok(Verdict::Passed(String::new()))
 }
 
 /// The boundary crate, which alone has `unsafe`, under AddressSanitizer. Sanitizers are a nightly
