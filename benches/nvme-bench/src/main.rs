@@ -85,7 +85,7 @@ fn main() -> anyhow::Result<()> {
         args.depth > 0 && args.batch > 0 && args.operations > 0,
         "depth, batch and operations are at least 1"
     );
-    let function = PciFunction::open(args.device).with_context(|| args.device.to_string())?;
+    let function = PciFunction::open(args.device)?;
     let options = Options { queues: 1, queue_depth: args.depth, polled: args.polled, ..Options::default() };
     let mut controller =
         NvmeController::attach(function, options).with_context(|| args.device.to_string())?;

@@ -57,7 +57,8 @@ fn attach(args: &DaemonArgs, options: Options) -> anyhow::Result<(PciAddress, Nv
     let address = args.device.context("no device: give --device ADDRESS, as in --device 0000:00:04.0")?;
     let name = format!("disk.{}", NvmeController::name_at(address));
     Logging::new("disk", "pci", &name).level(args.log.log_level).init()?;
-    let function = PciFunction::open(address).with_context(|| address.to_string())?;
+    // Its errors name the function.
+    let function = PciFunction::open(address)?;
     let controller = NvmeController::attach(function, options).with_context(|| address.to_string())?;
     log::info!(
         "{address}: NVMe {}, {} I/O queues, {}",
