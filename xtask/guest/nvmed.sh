@@ -62,6 +62,22 @@ random_sizes() {
     grep -m 1 -E '^ *write:' /tmp/fio
 }
 
+# After all that I/O; two queues of depth 256, one for each processor.
+little_memory() {
+    local kib
+    kib=$(awk '$1 == "VmRSS:" { print $2 }' "/proc/$(daemon_pid "$ADDRESS")/status") || return 1
+    metric memory "$kib" KiB
+    echo "$kib KiB"
+    [ "$kib" -gt 0 ] && [ "$kib" -lt $((24 * 1024)) ]
+}
+
+inspected() {
+    nvmed inspect --device "$ADDRESS" >"$OUT/inspect.txt" || return 1
+    cat "$OUT/inspect.txt"
+    grep -q '^  model  *QEMU NVMe Ctrl' "$OUT/inspect.txt" && grep -q '^health' "$OUT/inspect.txt" &&
+        grep -E '^Write +[1-9]' "$OUT/inspect.txt"
+}
+
 # The job must outlive the daemon, end without an error and find each block as it wrote it.
 kill_in_the_middle() {
     local old new job started status
@@ -191,6 +207,8 @@ check "GPT partitions" gpt_then_wiped
 check "fio verifies random sizes, 2 jobs at QD32" random_sizes
 compared
 if [ "$SUBJECT" != linux ]; then
+    check "resident memory below 24 MiB" little_memory
+    check "the running daemon can be inspected" inspected
     check "SIGKILL in the middle of a verifying fio" kill_in_the_middle
     check "20 kills" many_kills
     check "file system is clean after the kills" clean_after_kills

@@ -70,6 +70,8 @@ const MAIN: &[Expected] = &[
     always("fstrim shrinks the host image"),
     always("GPT partitions"),
     always("fio verifies random sizes, 2 jobs at QD32"),
+    ours("resident memory below 24 MiB"),
+    ours("the running daemon can be inspected"),
     ours("SIGKILL in the middle of a verifying fio"),
     ours("20 kills"),
     ours("file system is clean after the kills"),
