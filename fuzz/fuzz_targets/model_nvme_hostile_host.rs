@@ -1,0 +1,4 @@
+//! The NVMe model against a host that does anything.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| redbear_fuzz::nvme_host::run(data));
