@@ -197,17 +197,19 @@ impl Controller for NvmeController {
         self.send_abort(queue, handle)
     }
 
-    fn reset(&mut self, queues: Vec<IoQueue>) -> Result<Vec<IoQueue>, BlockError> {
+    fn reset(&mut self, mut queues: Vec<IoQueue>) -> Result<Vec<IoQueue>, BlockError> {
         self.resets += 1;
         log::warn!("{}: controller reset {}", self.name, self.resets);
-        self.restart(queues).map_err(|error| {
+        if let Err(error) = self.restart(&mut queues) {
             self.log_failure("reset", &error);
+            // Before the queues' memory is freed: the controller may have them already.
             self.cut_off();
-            match error.as_block_error() {
+            return Err(match error.as_block_error() {
                 BlockError::Gone => BlockError::Gone,
                 _ => BlockError::TimedOut,
-            }
-        })
+            });
+        }
+        Ok(queues)
     }
 
     fn shutdown(&mut self, queues: Vec<IoQueue>) -> Result<(), BlockError> {

@@ -8,7 +8,9 @@ use std::time::Duration;
 use driver_block::{
     BlockError, Command, Completed, Controller, ControllerEvent, DiskId, HardwareQueue, LbaRange, Operation,
 };
-use model_nvme::{Action, Config, FaultPlan, HostMemoryWishes, LifecycleFault, NamespaceConfig, Rule};
+use model_nvme::{
+    Action, Config, FaultPlan, HostMemoryWishes, Latency, LifecycleFault, NamespaceConfig, Rule,
+};
 use nvme_spec::{AdminOpcode, CriticalWarning, NvmOpcode};
 use nvmed::{Coalescing, IoQueue, Options};
 use support::{Bench, Driven, options};
@@ -303,4 +305,29 @@ fn the_report_names_what_matters() {
         assert!(report.contains(line), "{line}: {report}");
     }
     assert!(bench.model.statistics().admin(AdminOpcode::SET_FEATURES) >= 3);
+}
+
+#[test]
+fn an_event_whose_log_cannot_be_read_is_not_the_last_one() {
+    let bench = Bench::new(Config::default());
+    let mut driven = Driven::new(&bench, options());
+    let refusal = Action::Fail(nvme_spec::Status::INTERNAL_ERROR, false);
+    bench.model.set_faults(FaultPlan::new(0).rule(Rule::admin(AdminOpcode::GET_LOG_PAGE, refusal).times(1)));
+    bench.model.set_critical_warning(CriticalWarning::new().with_spare(true));
+    bench.host.advance(Duration::from_millis(1));
+    assert!(driven.controller.poll(bench.host.now(), &mut Vec::new()).is_err());
+    bench.model.resize(1, 777);
+    let events: Vec<_> = (0..3).flat_map(|_| poll(&mut driven, &bench)).collect();
+    assert!(matches!(&events[..], [ControllerEvent::DiskChanged(disk)] if disk.blocks == 777), "{events:?}");
+}
+
+#[test]
+fn a_controller_that_claims_to_need_an_hour_is_not_given_one() {
+    let latency = Latency { shutdown: Duration::from_secs(3600), ..Latency::default() };
+    let bench = Bench::new(Config { latency, ..Config::default() });
+    let driven = Driven::new(&bench, options());
+    let start = bench.host.now();
+    assert_eq!(driven.shutdown(), Err(BlockError::TimedOut));
+    assert!(bench.host.now().since(start) < Duration::from_secs(90));
+    assert!(!bench.host.bus_master());
 }

@@ -33,8 +33,10 @@ impl NvmeController {
         }
         if let Some(event) = came {
             self.events += 1;
-            self.serve_event(event, events)?;
+            let served = self.serve_event(event, events);
+            // Whatever came of this one, the next one is wanted.
             self.admin.request_event();
+            served?;
         }
         Ok(())
     }

@@ -14,6 +14,8 @@ use crate::{
 
 /// A controller that does not tell how long shutting down takes (RTD3E) is given this long.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+/// RTD3E counts microseconds in 32 bits: nobody waits for more than an hour because a controller says so.
+const LONGEST_SHUTDOWN: Duration = Duration::from_secs(60);
 
 impl NvmeController {
     pub(super) fn send_abort(&mut self, queue: u16, handle: u32) -> Result<(), BlockError> {
@@ -29,7 +31,7 @@ impl NvmeController {
     }
 
     /// Stops the controller, by whatever works, and starts it again with the same queues.
-    pub(super) fn restart(&mut self, mut queues: Vec<IoQueue>) -> Result<Vec<IoQueue>> {
+    pub(super) fn restart(&mut self, queues: &mut [IoQueue]) -> Result<()> {
         self.admin.close();
         if let Err(error) = self.running.registers.disable() {
             if matches!(&error, Error::Machine { source, .. } if source.is_gone()) {
@@ -41,7 +43,7 @@ impl NvmeController {
             self.running.registers.disable()?;
             self.running.function.set_bus_master(true).map_err(Error::machine("enable bus mastering"))?;
         }
-        for queue in &mut queues {
+        for queue in &mut *queues {
             queue.reset();
         }
         let serial = self.identify.sn;
@@ -56,15 +58,15 @@ impl NvmeController {
                 self.queue_count
             )));
         }
-        self.create_queues(&queues)?;
+        self.create_queues(queues)?;
         self.configure();
-        self.scan()?;
-        Ok(queues)
+        self.scan()
     }
 
     /// Takes the queues and the host memory back and lets the controller write its caches (section 7.6.2).
     pub(super) fn end(&mut self, queues: &[IoQueue]) -> Result<()> {
-        let timeout = Duration::from_micros(self.identify.rtd3e.into()).max(SHUTDOWN_TIMEOUT);
+        let timeout =
+            Duration::from_micros(self.identify.rtd3e.into()).clamp(SHUTDOWN_TIMEOUT, LONGEST_SHUTDOWN);
         let orderly = self.delete_queues(queues).and_then(|()| {
             if self.host_memory.is_some() { HostMemory::disable(&mut self.admin) } else { Ok(()) }
         });

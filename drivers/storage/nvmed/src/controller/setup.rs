@@ -91,8 +91,10 @@ impl NvmeController {
         controller.start()?;
         controller.make_queues(vectors)?;
         let queues = controller.take_queue_list();
-        controller.create_queues(&queues)?;
+        let created = controller.create_queues(&queues);
+        // Owned by the controller again before anything fails: it is stopped before their memory is freed.
         controller.queues = queues;
+        created?;
         controller.configure();
         controller.scan()?;
         Ok(controller)
