@@ -39,12 +39,15 @@ pub fn run(data: &[u8]) {
     let start = host.now();
     let attached = NvmeController::attach(host.function(), options(&script));
     assert!(host.now().since(start) < LONGEST_STEP, "attaching took {:?}", host.now().since(start));
-    match attached {
+    let connected = match attached {
         Ok(controller) => Driven::new(host.clone(), model.clone(), controller, tampered.clone()).run(&script),
-        Err(error) => assert!(tampered.load(Ordering::Relaxed), "a proper controller was refused: {error:?}"),
-    }
+        Err(error) => {
+            assert!(tampered.load(Ordering::Relaxed), "a proper controller was refused: {error:?}");
+            true
+        }
+    };
     assert_eq!(host.mapped_bytes(), 0, "memory stays mapped");
-    assert!(!host.bus_master(), "bus mastering stays on");
+    assert!(!connected || !host.bus_master(), "bus mastering stays on");
     if !tampered.load(Ordering::Relaxed) {
         assert_eq!(model.take_violations(), []);
         assert_eq!(host.take_faults(), []);
@@ -102,6 +105,8 @@ struct Driven {
     host: Host,
     model: Handle,
     tampered: Arc<AtomicBool>,
+    /// What is pulled out hears of nothing, and does no DMA.
+    connected: bool,
 }
 
 /// A queue, which of its tags are in flight, and their memory.
@@ -123,17 +128,18 @@ impl Driven {
     fn new(host: Host, model: Handle, mut controller: NvmeController, tampered: Arc<AtomicBool>) -> Self {
         let queues = controller.take_queues();
         let queues = queues.into_iter().filter_map(|queue| Owned::new(queue, &controller)).collect();
-        Driven { controller, queues, host, model, tampered }
+        Driven { controller, queues, host, model, tampered, connected: true }
     }
 
-    fn run(mut self, script: &Input) {
+    /// Returns whether the controller is still plugged in.
+    fn run(mut self, script: &Input) -> bool {
         for _ in 0..MOST_STEPS {
             if script.is_empty() {
                 break;
             }
             let start = self.host.now();
             if !self.step(script) {
-                return;
+                return self.connected;
             }
             assert!(self.host.now().since(start) < LONGEST_STEP, "{:?}", self.host.now().since(start));
         }
@@ -144,8 +150,13 @@ impl Driven {
         let took = self.host.now().since(start);
         assert!(took < LONGEST_SHUTDOWN, "shutting down took {took:?}");
         assert!(ended.is_ok() || self.tampered.load(Ordering::Relaxed), "{ended:?}");
-        assert!(!self.host.bus_master(), "bus mastering is on after the end");
+        assert!(!self.may_do_dma(), "bus mastering is on after the end");
         drop(buffers);
+        self.connected
+    }
+
+    fn may_do_dma(&self) -> bool {
+        self.connected && self.host.bus_master()
     }
 
     /// Does one step; false when the controller is lost.
@@ -243,7 +254,7 @@ impl Driven {
             }
             Err(error) => {
                 assert!(self.tampered.load(Ordering::Relaxed), "a proper controller was lost: {error}");
-                assert!(!self.host.bus_master(), "a controller that was given up may still do DMA");
+                assert!(!self.may_do_dma(), "a controller that was given up may still do DMA");
                 false
             }
         }
@@ -262,7 +273,10 @@ impl Driven {
                     4 => self.model.fail(),
                     5 => self.model.set_removed(script.byte().is_multiple_of(2)),
                     6 => self.model.power_cut(PowerCut::Torn),
-                    _ => self.host.set_connected(script.byte().is_multiple_of(2)),
+                    _ => {
+                        self.connected = script.byte().is_multiple_of(2);
+                        self.host.set_connected(self.connected);
+                    }
                 }
             }
         }
