@@ -167,18 +167,22 @@ stray_dma() {
 
 faulted() { [ "$(blocked_writes "$ADDRESS")" -gt "$1" ]; }
 
-# The last thing that the controller hears of a daemon that is asked to end is CC.SHN.
-clean_end() {
-    local pid before after status
-    pid=$(daemon_pid "$ADDRESS")
-    before=$(host trace-count pci_nvme_mmio_shutdown_set)
+# The last thing that the controller hears of a daemon that is asked to end is CC.SHN. Not within a
+# check: only the shell that started pcid-spawner can wait for it.
+end_spawner() {
+    OLD=$(daemon_pid "$ADDRESS")
+    BEFORE=$(host trace-count pci_nvme_mmio_shutdown_set)
     kill -TERM "$SPAWNER"
     wait "$SPAWNER"
-    status=$?
-    wait_for 20 test ! -d "/proc/$pid" || { echo "the daemon is still there"; return 1; }
+    ENDED=$?
+}
+
+clean_end() {
+    local after
+    wait_for 20 test ! -d "/proc/$OLD" || { echo "the daemon is still there"; return 1; }
     after=$(host trace-count pci_nvme_mmio_shutdown_set)
-    echo "spawner ended with $status, $((after - before)) shutdown notifications"
-    [ "$status" = 0 ] && [ "$after" -gt "$before" ]
+    echo "pcid-spawner ended with $ENDED after $((after - BEFORE)) shutdown notifications"
+    [ "$ENDED" = 0 ] && [ "$after" -gt "$BEFORE" ] && [ ! -e "$DISK" ]
 }
 
 # The rig's random number generator, handed to VFIO as if it were ours.
@@ -212,6 +216,7 @@ if [ "$SUBJECT" != linux ]; then
     check "SIGKILL in the middle of a verifying fio" kill_in_the_middle
     check "20 kills" many_kills
     check "file system is clean after the kills" clean_after_kills
+    end_spawner
     check "SIGTERM ends the daemon cleanly" clean_end
 fi
 check "DMA outside a map is blocked" stray_dma
