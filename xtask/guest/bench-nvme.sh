@@ -53,29 +53,32 @@ ublk_disk() {
 
 no_ublk_disk() { ! ublk_disk; }
 
-run_ublk() {
-    bind "$2" vfio-pci
-    nvmed --device "$2" 2>"$out/$1.daemon" &
-    local daemon=$! status
+# fio_on_ublk INDEX COMMAND...: runs the server, fio on its disk, and ends the server.
+fio_on_ublk() {
+    "${@:2}" >"$out/$1.server" 2>&1 &
+    local server=$! status
     wait_for 30 ublk_disk || return
     DISK=$(ublk_disk) fio --output-format=json --output="$out/$1" "/rig/jobs.d/$1.fio"
     status=$?
-    kill "$daemon"
-    wait "$daemon"
-    wait_for 10 no_ublk_disk || return
+    kill "$server"
+    wait "$server"
     return "$status"
 }
 
-run_nullublk() {
-    "$NULL_UBLK" add --foreground -n 0 -q 2 -d 128 >"$out/$1.daemon" 2>&1 &
-    local status
-    wait_for 30 ublk_disk || return
-    DISK=$(ublk_disk) fio --output-format=json --output="$out/$1" "/rig/jobs.d/$1.fio"
-    status=$?
-    "$NULL_UBLK" del -n 0 >/dev/null
-    wait
-    wait_for 10 no_ublk_disk || return
-    return "$status"
+run_ublk() {
+    bind "$2" vfio-pci
+    fio_on_ublk "$1" nvmed --device "$2" && wait_for 10 no_ublk_disk
+}
+
+run_null_ublk() {
+    fio_on_ublk "$1" null-ublk --depth 128 && wait_for 10 no_ublk_disk
+}
+
+# Its disk outlives it.
+run_libublk_null() {
+    fio_on_ublk "$1" "$LIBUBLK_NULL" add --foreground -n 0 -q 2 -d 128 || return
+    "$LIBUBLK_NULL" del -n 0 >/dev/null
+    wait_for 10 no_ublk_disk
 }
 
 modprobe nvme

@@ -37,8 +37,8 @@ pub struct Programs {
     pub plugin: PathBuf,
     /// vroom's `io_test`.
     pub vroom: Option<PathBuf>,
-    /// A ublk server that does nothing.
-    pub null_ublk: Option<PathBuf>,
+    /// libublk's example `null`.
+    pub libublk_null: Option<PathBuf>,
 }
 
 /// What one run gave.
@@ -73,11 +73,11 @@ pub fn run(rig: &Rig, name: &str, programs: &Programs, jobs: &[Job], count: Coun
             .null_disk(&format!("null{slot}"), DISK)
             .device(&format!("nvme,serial=bench{slot},drive=null{slot},addr={slot}"));
     }
-    let Programs { own, vroom, null_ublk, plugin } = programs;
-    for program in own.iter().chain(vroom).chain(null_ublk) {
+    let Programs { own, vroom, libublk_null, plugin } = programs;
+    for program in own.iter().chain(vroom).chain(libublk_null) {
         guest = guest.program(program);
     }
-    for (variable, program) in [("VROOM", vroom), ("NULL_UBLK", null_ublk)] {
+    for (variable, program) in [("VROOM", vroom), ("LIBUBLK_NULL", libublk_null)] {
         if let Some(name) = program.as_ref().and_then(|path| path.file_name()) {
             guest = guest.env(variable, &name.to_string_lossy());
         }

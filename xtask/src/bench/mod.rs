@@ -55,9 +55,9 @@ pub struct Request {
     /// vroom's example `io_test`, built elsewhere, as a further peer
     #[arg(long, value_name = "PATH")]
     pub vroom: Option<PathBuf>,
-    /// libublk's example `null`, built elsewhere: measures our daemon's ublk disk against it
+    /// libublk's example `null`, built elsewhere, as a further peer of our daemon's ublk disk
     #[arg(long, value_name = "PATH")]
-    pub null_ublk: Option<PathBuf>,
+    pub libublk_null: Option<PathBuf>,
     /// Where the guests come from
     #[command(flatten)]
     pub rig: rig::Options,
@@ -84,21 +84,19 @@ fn nvme(request: &Request, target: &Path) -> Result<bool> {
         _ => Contest::Peers,
     };
     let vroom = request.vroom.as_deref().map(programs::given).transpose()?;
-    let null_ublk = request.null_ublk.as_deref().map(programs::given).transpose()?;
-    let mut names = vec!["rb-mark"];
-    if contest == Contest::Peers {
-        names.push("nvme-bench");
-        if null_ublk.is_some() {
-            names.push("nvmed");
-        }
-    }
+    let libublk_null = request.libublk_null.as_deref().map(programs::given).transpose()?;
+    let names: &[&str] = match contest {
+        Contest::Peers => &["rb-mark", "null-ublk", "nvme-bench", "nvmed"],
+        Contest::PeerOnly => &["rb-mark", "null-ublk"],
+        Contest::SelfCheck => &["rb-mark"],
+    };
     let programs = Programs {
-        own: programs::own(request.programs.as_deref(), &names)?,
+        own: programs::own(request.programs.as_deref(), names)?,
         plugin: programs::plugin(target)?,
         vroom,
-        null_ublk,
+        libublk_null,
     };
-    let guests = Guests { vroom: programs.vroom.is_some(), null_ublk: programs.null_ublk.is_some() };
+    let guests = Guests { vroom: programs.vroom.is_some(), libublk_null: programs.libublk_null.is_some() };
     let rig = Rig::prepare(&request.rig, target)?;
     let (pairs, shrink) = if request.quick { (2, 10) } else { (usize::from(request.pairs), 1) };
     let (name, title) = match contest {

@@ -56,8 +56,8 @@ fn workloads() -> Vec<Workload> {
 pub struct Guests {
     /// vroom.
     pub vroom: bool,
-    /// A null ublk server.
-    pub null_ublk: bool,
+    /// libublk's example `null`.
+    pub libublk_null: bool,
 }
 
 /// All passes. `shrink` divides the work for a quick look.
@@ -86,10 +86,14 @@ pub fn passes(contest: Contest, guests: Guests, shrink: u32) -> Vec<Pass> {
     counted.insert(0, (NOTHING, vec![Runner::Fio]));
     let touched = counted.clone();
     // A null ublk server touches no device, so there is no MMIO to compare.
-    if guests.null_ublk && contest != Contest::SelfCheck {
+    if contest != Contest::SelfCheck {
+        let mut floors = vec![Runner::NullUblk];
+        if guests.libublk_null {
+            floors.push(Runner::LibublkNull);
+        }
         let ours = if contest == Contest::Peers { vec![Runner::Ublk] } else { Vec::new() };
         for workload in [Workload { depth: 1, count: 5_000, ..QD32 }, QD32] {
-            counted.push((workload, [vec![Runner::NullUblk], ours.clone()].concat()));
+            counted.extend(floors.iter().map(|&floor| (workload, [vec![floor], ours.clone()].concat())));
         }
     }
     let mut timed = vec![(QD32, against(&[Runner::Interrupt]))];
@@ -407,7 +411,9 @@ mod tests {
                 let (kernel, user, mmio) = match job.runner {
                     _ if job.workload == NOTHING => (1000, 500, 10),
                     Runner::Fio => (8000 * operations + 1000, 2000 * operations + 500, 3 * operations + 10),
-                    Runner::NullUblk => (20_000 * operations + 1000, 5000 * operations + 500, 10),
+                    Runner::NullUblk | Runner::LibublkNull => {
+                        (20_000 * operations + 1000, 5000 * operations + 500, 10)
+                    }
                     Runner::Ublk => (25_000 * operations + 1000, 6250 * operations + 500, operations + 10),
                     Runner::FioBatched => {
                         (5000 * operations + 1000, 2000 * operations + 500, operations + 10)
@@ -432,7 +438,7 @@ mod tests {
     }
 
     fn all(contest: Contest) -> Vec<Entry> {
-        passes(contest, Guests { vroom: true, null_ublk: true }, 1)
+        passes(contest, Guests { vroom: true, libublk_null: true }, 1)
             .iter()
             .flat_map(|pass| entries(pass, &samples(pass, 8)))
             .collect()
@@ -475,17 +481,19 @@ mod tests {
         let entries = all(Contest::Peers);
         for depth in [1, 32] {
             let name = format!("4 KiB randread QD{depth}, through ublk: instructions");
-            assert_eq!(named(&entries, &name, "null ublk, fio io_uring").ratio, Some(1.25));
+            for floor in ["null-ublk, fio io_uring", "libublk's null, fio io_uring"] {
+                assert_eq!(named(&entries, &name, floor).ratio, Some(1.25));
+            }
         }
         assert!(!entries.iter().any(|entry| entry.peer_name.contains("ublk") && entry.unit == "accesses/op"));
     }
 
     #[test]
     fn a_part_can_be_chosen() {
-        let all = || passes(Contest::Peers, Guests { vroom: true, null_ublk: true }, 1);
+        let all = || passes(Contest::Peers, Guests { vroom: true, libublk_null: true }, 1);
         let ublk = only(all(), "ublk");
         assert_eq!(ublk.len(), 1);
-        assert_eq!(ublk[0].groups.len(), 3, "two depths and what fio itself costs");
+        assert_eq!(ublk[0].groups.len(), 5, "two depths with two floors, and what fio itself costs");
         assert_eq!(only(all(), "QD128").len(), 1);
         assert_eq!(only(all(), "no such thing"), []);
     }

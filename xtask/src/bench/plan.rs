@@ -87,8 +87,10 @@ pub enum Runner {
     PolledBare,
     /// fio on our daemon's ublk disk.
     Ublk,
-    /// fio on a ublk disk whose server does nothing: the floor of that path.
+    /// fio on the disk of `null-ublk`, which does nothing behind our own front end and block layer.
     NullUblk,
+    /// fio on the disk of libublk's example `null`, which does nothing at all: the floor of that path.
+    LibublkNull,
     /// The vroom driver, polling; it chooses its own work (4 KiB reads) and runs for a time.
     Vroom,
 }
@@ -97,7 +99,7 @@ impl Runner {
     /// Whether fio makes the load.
     #[must_use]
     pub fn is_fio(self) -> bool {
-        matches!(self, Self::Fio | Self::FioBatched | Self::Ublk | Self::NullUblk)
+        matches!(self, Self::Fio | Self::FioBatched | Self::Ublk | Self::NullUblk | Self::LibublkNull)
     }
 
     /// Its name in reports.
@@ -110,7 +112,8 @@ impl Runner {
             Self::Polled => "polled",
             Self::PolledBare => "polled without the block layer",
             Self::Ublk => "through ublk",
-            Self::NullUblk => "null ublk, fio io_uring",
+            Self::NullUblk => "null-ublk, fio io_uring",
+            Self::LibublkNull => "libublk's null, fio io_uring",
             Self::Vroom => "vroom, polled",
         }
     }
@@ -184,7 +187,8 @@ pub fn list(jobs: &[Job]) -> String {
                 format!("ours {index} {function} {}", ours(job, label(index)))
             }
             Runner::Ublk => format!("ublk {index} {function}"),
-            Runner::NullUblk => format!("nullublk {index} {function}"),
+            Runner::NullUblk => format!("null_ublk {index} {function}"),
+            Runner::LibublkNull => format!("libublk_null {index} {function}"),
             Runner::Vroom => format!("vroom {index} {function} {} {VROOM_SECONDS}", label(index)),
         };
         let _ = writeln!(text, "{line}");
