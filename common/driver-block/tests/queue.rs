@@ -321,6 +321,7 @@ fn what_takes_too_long_is_aborted_then_the_device_is_reset_then_it_fails() {
     for _ in 0..2 {
         bench.seen();
         let hardware = bench.queue.take_hardware().unwrap();
+        assert_eq!(bench.queue.next_due(), None, "nothing to be done meanwhile");
         bench.queue.submit(read(20, 1, 2)).unwrap();
         bench.queue.kick(bench.now);
         assert_eq!(bench.answers(), []);

@@ -216,8 +216,10 @@ impl<H: HardwareQueue> Queue<H> {
         None
     }
 
-    /// When the queue wants to be looked at, if nothing happens before: the next deadline or retry.
+    /// When the queue wants to be looked at, if nothing happens before: the next deadline or retry. Nothing is due while
+    /// the hardware is away.
     pub fn next_due(&self) -> Option<Time> {
+        self.hardware.as_ref()?;
         let aborting = if self.reset_reported { None } else { self.tags.first_due(State::Aborting) };
         [self.tags.first_due(State::Running), aborting, self.tags.first_due(State::Queued)]
             .into_iter()
