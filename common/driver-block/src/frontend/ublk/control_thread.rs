@@ -164,19 +164,23 @@ impl Caretaker {
         }
     }
 
+    /// Removes what is not in use. A file system that is mounted would lose what it has not written back: Linux 6.12
+    /// refuses I/O to a disk before it tells the file system that the disk goes.
     fn end(mut self) {
-        match self.options.on_exit {
-            OnExit::Remove => {
-                while let Some((disk, _)) = self.served.first_key_value() {
-                    let disk = *disk;
-                    self.removed(disk);
-                }
-            }
-            OnExit::Keep => {
-                for (disk, device) in &self.served {
-                    log::info!("disk {disk}: /dev/ublkb{} waits for the next daemon", device.number());
-                }
-            }
+        let disks: Vec<_> = self.served.iter().map(|(disk, device)| (*disk, device.number())).collect();
+        let (kept, removed): (Vec<_>, Vec<_>) = disks
+            .into_iter()
+            .partition(|&(_, number)| self.options.on_exit == OnExit::Keep || sysfs::in_use(number));
+        for (disk, _) in removed {
+            self.removed(disk);
+        }
+        if !kept.is_empty() && !sysfs::write_back() {
+            log::warn!(
+                "writing back took too long: what is not on the disks yet is written by the next daemon"
+            );
+        }
+        for (disk, number) in kept {
+            log::warn!("disk {disk}: /dev/ublkb{number} stays, and waits for the next daemon");
         }
     }
 }

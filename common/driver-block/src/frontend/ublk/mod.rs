@@ -45,7 +45,7 @@ use crate::device::Disk;
 /// What becomes of the devices when the daemon ends orderly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnExit {
-    /// They are removed. File systems on them are written back and shut down.
+    /// They are removed, except those that somebody holds: these stay, as with [`Keep`](Self::Keep).
     #[default]
     Remove,
     /// They stay, and what uses them waits for the next daemon.

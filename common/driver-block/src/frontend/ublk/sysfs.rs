@@ -4,6 +4,8 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    sync::mpsc::sync_channel,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -18,6 +20,8 @@ const CHARACTER_DEVICES: &str = "/sys/class/ublk-char";
 /// How long udev may take to make a device's node, and to let go of it.
 const NODE: Duration = Duration::from_secs(10);
 const NODE_INTERVAL: Duration = Duration::from_millis(10);
+/// How long writing back may take.
+const WRITE_BACK: Duration = Duration::from_secs(30);
 
 /// The numbers of all ublk devices.
 pub(super) fn devices() -> Result<Vec<u32>, UblkError> {
@@ -58,7 +62,7 @@ pub(super) fn open_character_device(device: u32) -> Result<File, UblkError> {
                 }
             }
         }
-        std::thread::sleep(NODE_INTERVAL);
+        thread::sleep(NODE_INTERVAL);
     }
 }
 
@@ -78,6 +82,17 @@ pub(super) fn set_queue_attribute(device: u32, name: &str, value: &str) -> Resul
 pub(super) fn in_use(device: u32) -> bool {
     let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC;
     matches!(rustix::fs::open(block_device(device), flags, Mode::empty()), Err(Errno::BUSY))
+}
+
+/// Has everything that file systems hold back written; `false` if that is not done in time. File systems of others are
+/// among them, and may wait for disks of which we know nothing.
+pub(super) fn write_back() -> bool {
+    let (done, finished) = sync_channel(1);
+    let thread = thread::Builder::new().name("write back".into()).spawn(move || {
+        rustix::fs::sync();
+        let _ = done.try_send(());
+    });
+    thread.is_ok() && finished.recv_timeout(WRITE_BACK).is_ok()
 }
 
 #[cfg(test)]
