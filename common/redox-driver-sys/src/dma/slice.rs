@@ -81,7 +81,7 @@ impl<T: FromBytes + IntoBytes + Immutable> DmaSlice<T> {
     }
 
     /// Copies element `index` in.
-    #[inline]
+    #[inline(always)]
     pub fn write(&self, index: usize, value: T) {
         let offset = self.byte_offset(index);
         // SAFETY: inside the buffer and aligned (see `new`); no reference to the memory exists.

@@ -41,7 +41,8 @@ impl DataPointer {
     }
 
     /// PSDT and DPTR for `segments`; a list, where one is needed, goes to byte `at` of `lists`.
-    #[inline]
+    // The common case is a few comparisons: inlined, the entry is built in place.
+    #[inline(always)]
     pub(crate) fn describe(
         self,
         segments: &[Segment],
@@ -107,6 +108,7 @@ impl DataPointer {
     }
 }
 
+#[inline(never)]
 fn sgl(segments: &[Segment], lists: &DmaBuffer, at: usize) -> Result<(u8, [u64; 2]), BlockError> {
     let block = |segment: &Segment| SglDescriptor::new(SglType::DATA_BLOCK, segment.addr.get(), segment.len);
     if let [only] = segments {

@@ -100,6 +100,7 @@ impl IoQueue {
         }
     }
 
+    #[inline(always)]
     fn transfer(
         &self,
         opcode: NvmOpcode,
@@ -119,6 +120,7 @@ impl IoQueue {
         .with_starting_lba(range.lba))
     }
 
+    #[inline(never)]
     fn discard(&self, tag: u16, ranges: &[LbaRange]) -> Result<SubmissionEntry, BlockError> {
         if ranges.is_empty() || ranges.len() > usize::from(MAX_DISCARD_RANGES) {
             return Err(BlockError::Invalid);
@@ -141,6 +143,7 @@ impl IoQueue {
     }
 }
 
+#[inline(never)]
 fn write_zeroes(range: LbaRange, fua: bool) -> Result<SubmissionEntry, BlockError> {
     let cdw12 = WriteZeroesCdw12::new().with_nlb(blocks_less_one(range)?).with_fua(fua);
     let cdw0 = Cdw0::new().with_opcode(NvmOpcode::WRITE_ZEROES.0);

@@ -95,7 +95,7 @@ impl QueuePair {
     }
 
     /// Puts an entry at the tail. The controller sees it after [`commit`](Self::commit).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, entry: SubmissionEntry) {
         self.sq.write(usize::from(self.tail), entry);
         self.tail = next(self.tail, self.sq_entries);
@@ -111,7 +111,7 @@ impl QueuePair {
     }
 
     /// Takes the next completion, if there is one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<CompletionEntry> {
         let at = usize::from(self.head);
         let published = self.cq.load_acquire::<u32>(at, CompletionEntry::PUBLISHED_AT);
