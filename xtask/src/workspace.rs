@@ -52,7 +52,6 @@ pub fn cargo() -> Result<Command> {
 pub struct Package {
     /// The crate's name.
     pub name: String,
-    manifest_path: PathBuf,
     metadata: Option<serde_json::Value>,
     targets: Vec<Target>,
 }
@@ -80,12 +79,6 @@ impl Package {
             .filter(|target| target.kind.iter().any(|kind| kind == "lib"))
             .filter_map(|target| target.src_path.parent())
             .any(has_example)
-    }
-
-    /// The crate's directory.
-    #[must_use]
-    pub fn directory(&self) -> &Path {
-        self.manifest_path.parent().unwrap_or(&self.manifest_path)
     }
 }
 

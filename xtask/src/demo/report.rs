@@ -40,7 +40,7 @@ pub(super) struct Environment {
 }
 
 impl Environment {
-    pub(super) fn find(rig: &Rig, linux: bool) -> Self {
+    pub(super) fn find(rig: &Rig, linux: bool, built_elsewhere: bool) -> Self {
         let git = |arguments: &[&str]| {
             let mut command = std::process::Command::new("git");
             command.args(arguments);
@@ -51,11 +51,13 @@ impl Environment {
         let commit = commit.trim().to_owned() + if changes { ", with local changes" } else { "" };
         let threads = std::thread::available_parallelism().map_or(0, usize::from);
         let rustc = output(std::process::Command::new("rustc").arg("--version")).unwrap_or_default();
+        let programs = if built_elsewhere { "built elsewhere" } else { "built from this commit" };
         let subject = if linux { "Linux's own driver (a trial of the scenario)" } else { "our daemon" };
         Self {
             rows: vec![
                 ("Under test", subject.to_owned()),
                 ("Commit", commit),
+                ("Programs", programs.to_owned()),
                 ("QEMU", format!("{}, TCG", rig.qemu.version)),
                 ("Guest kernel", rig.kernel.version.clone()),
                 ("Compiler", rustc.trim().to_owned()),

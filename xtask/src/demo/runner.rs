@@ -66,7 +66,7 @@ pub fn run(options: &Selection) -> Result<ExitCode> {
             sections.push(judge(&driver, plan, options.linux, result, started.elapsed()));
         }
     }
-    let environment = Environment::find(&rig, options.linux);
+    let environment = Environment::find(&rig, options.linux, options.programs.is_some());
     let path = report::write(&target.join("demo"), &environment, &sections)?;
     let all = || sections.iter().flat_map(|section| &section.checks);
     let failed = all().filter(|check| !check.passed).count();

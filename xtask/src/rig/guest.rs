@@ -13,6 +13,9 @@ use super::{Rig, initramfs};
 /// PCI slots of the rig's own devices, out of the way of the devices under test.
 const SLOTS: [(&str, u8); 3] = [("root", 0x18), ("modules", 0x19), ("run", 0x1a)];
 
+/// All that TCG offers, less the fifth level of page tables, which only makes walks longer.
+const CPU: &str = "max,la57=off";
+
 /// A guest to be started. Devices under test should name their slot (`addr=4`); those from 0x18
 /// on are the rig's.
 pub struct Guest<'a> {
@@ -20,7 +23,6 @@ pub struct Guest<'a> {
     pub(super) name: String,
     pub(super) memory: u32,
     pub(super) processors: u32,
-    pub(super) cpu: String,
     pub(super) cmdline: Vec<String>,
     pub(super) arguments: Vec<String>,
     pub(super) environment: BTreeMap<String, String>,
@@ -61,7 +63,6 @@ impl<'a> Guest<'a> {
             name: name.to_owned(),
             memory: 2048,
             processors: 2,
-            cpu: "max,la57=off".to_owned(),
             cmdline: Vec::new(),
             arguments: Vec::new(),
             environment: BTreeMap::new(),
@@ -89,13 +90,6 @@ impl<'a> Guest<'a> {
     #[must_use]
     pub fn processors(mut self, processors: u32) -> Self {
         self.processors = processors;
-        self
-    }
-
-    /// Sets the processor model, as `-cpu` takes it.
-    #[must_use]
-    pub fn cpu(mut self, cpu: &str) -> Self {
-        cpu.clone_into(&mut self.cpu);
         self
     }
 
@@ -278,7 +272,7 @@ impl<'a> Guest<'a> {
         let mut command = self.rig.qemu.command();
         command
             .args(["-name", &self.name, "-machine", "q35", "-accel", "tcg,thread=multi"])
-            .args(["-cpu", &self.cpu, "-m", &self.memory.to_string()])
+            .args(["-cpu", CPU, "-m", &self.memory.to_string()])
             .args(["-smp", &self.processors.to_string()])
             .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
             .args(["-run-with", "exit-with-parent=on"])

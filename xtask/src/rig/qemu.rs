@@ -44,8 +44,8 @@ impl Qemu {
             let apt = releases.open("trixie")?;
             // What its packages' installation scripts need, but no emulator does.
             let assumed = ["adduser", "debconf", "passwd", "base-passwd"];
-            let packages = ["qemu-system-x86", "qemu-utils"];
-            let wanted = Wanted { packages: &packages, assumed: &assumed, backported: &BACKPORTED };
+            let wanted =
+                Wanted { packages: &["qemu-system-x86"], assumed: &assumed, backported: &BACKPORTED };
             debian::install(&apt, "QEMU", wanted, &tree)?;
         }
         let program = tree.join("usr/bin/qemu-system-x86_64");
@@ -79,26 +79,14 @@ impl Qemu {
     /// A command that starts the emulator.
     #[must_use]
     pub fn command(&self) -> Command {
-        self.run(&self.program)
-    }
-
-    /// A command that starts `qemu-img` of the same version.
-    #[must_use]
-    pub fn image_tool(&self) -> Command {
-        self.run(&self.program.with_file_name("qemu-img"))
-    }
-
-    fn run(&self, program: &Path) -> Command {
-        let Some(tree) = &self.tree else { return Command::new(program) };
+        let Some(tree) = &self.tree else { return Command::new(&self.program) };
         let loader = tree::loader(tree);
         let mut words = loader.iter();
-        let mut command = Command::new(words.next().map_or(program, PathBuf::as_path));
-        command.args(words).arg(program);
+        let mut command = Command::new(words.next().map_or(self.program.as_path(), PathBuf::as_path));
+        command.args(words).arg(&self.program);
         command.env("QEMU_MODULE_DIR", tree.join("usr/lib/x86_64-linux-gnu/qemu"));
-        if program == self.program {
-            for data in ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"] {
-                command.arg("-L").arg(tree.join(data));
-            }
+        for data in ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"] {
+            command.arg("-L").arg(tree.join(data));
         }
         command
     }
