@@ -41,6 +41,8 @@ pub fn run(options: &Selection) -> Result<ExitCode> {
     let drivers = find(&options.drivers)?;
     let target = workspace::target()?;
     let rig = Rig::prepare(&options.rig, &target)?;
+    // Before the guests run: the checkout may have moved on afterwards.
+    let environment = Environment::find(&rig, options.linux, options.programs.is_some());
     let mut sections = Vec::new();
     for driver in drivers {
         println!("{}: {}", driver.name, driver.summary);
@@ -66,7 +68,6 @@ pub fn run(options: &Selection) -> Result<ExitCode> {
             sections.push(judge(&driver, plan, options.linux, result, started.elapsed()));
         }
     }
-    let environment = Environment::find(&rig, options.linux, options.programs.is_some());
     let path = report::write(&target.join("demo"), &environment, &sections)?;
     let all = || sections.iter().flat_map(|section| &section.checks);
     let failed = all().filter(|check| !check.passed).count();
