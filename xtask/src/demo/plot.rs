@@ -10,6 +10,9 @@ const LEFT: f64 = 64.0;
 const BOTTOM: f64 = 28.0;
 const TOP: f64 = 18.0;
 
+/// Seconds without an entry from which on a log shows an outage; entries come five times a second.
+const OUTAGE: f64 = 0.6;
+
 /// Points of a fio log: seconds, and values summed over what is logged for the same moment.
 #[must_use]
 pub(super) fn points(log: &str) -> Vec<(f64, f64)> {
@@ -24,7 +27,22 @@ pub(super) fn points(log: &str) -> Vec<(f64, f64)> {
         points.push((at / 1000.0, value));
     }
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
-    points
+    with_outages(&points)
+}
+
+/// fio logs nothing while nothing completes: a line across such a gap would hide it.
+fn with_outages(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut filled: Vec<(f64, f64)> = Vec::with_capacity(points.len());
+    for &point in points {
+        if let Some(&(before, _)) = filled.last()
+            && point.0 - before > OUTAGE
+        {
+            filled.push((before + OUTAGE / 2.0, 0.0));
+            filled.push((point.0 - OUTAGE / 2.0, 0.0));
+        }
+        filled.push(point);
+    }
+    filled
 }
 
 /// A curve over seconds, with the moments of `marks` drawn in.
@@ -109,6 +127,13 @@ mod tests {
     fn logs_are_read_in_order_and_junk_is_left_out() {
         let points = points("400, 20, 1, 4096, 0\n200, 10, 1, 4096, 0\nbroken\n1,x\n");
         assert_eq!(points, [(0.2, 10.0), (0.4, 20.0)]);
+    }
+
+    #[test]
+    fn a_gap_is_an_outage() {
+        let points = points("200, 10\n400, 10\n3000, 20\n");
+        assert_eq!(points.len(), 5);
+        assert!(points.iter().filter(|point| point.0 > 0.5 && point.0 < 2.9).all(|point| point.1 == 0.0));
     }
 
     #[test]
