@@ -221,6 +221,16 @@ fn a_controller_without_the_nvm_command_set_is_refused() {
 }
 
 #[test]
+fn another_kind_of_device_is_left_as_it_is() {
+    let mut config = Config::default();
+    (config.ids.class, config.ids.subclass, config.ids.interface) = (0x02, 0x00, 0x00);
+    let bench = Bench::new(config);
+    let error = bench.try_attach(options()).err().unwrap().to_string();
+    assert!(error.contains("not an NVMe I/O controller") && error.contains("class 02.00.00"), "{error}");
+    assert_eq!(bench.host.register_accesses(), 0);
+}
+
+#[test]
 fn a_device_that_is_not_there_says_so() {
     let bench = Bench::new(Config::default());
     bench.host.set_connected(false);

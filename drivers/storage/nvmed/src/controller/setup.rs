@@ -27,6 +27,8 @@ use crate::{
 const MOST_NAMESPACES: usize = 1024;
 /// An I/O queue smaller than this has no room for a command.
 const LEAST_ENTRIES: u16 = 2;
+/// Class, subclass and programming interface of an NVMe I/O controller (PCI Code and ID Assignment).
+const NVM_EXPRESS: (u8, u8, u8) = (0x01, 0x08, 0x02);
 /// CAP.CSS bit 0: the NVM command set; bit 6: the sets of 2.0, of which NVM is the default.
 const CSS_NVM: u8 = 1 << 0 | 1 << 6;
 /// OAES/AEC bit 8: namespace attribute changed.
@@ -42,6 +44,10 @@ impl NvmeController {
     pub fn attach(function: PciFunction, options: Options) -> Result<Self> {
         let clock = function.clock();
         let name = NvmeController::name_at(function.address());
+        let ids = function.ids().map_err(Error::machine("read the ids"))?;
+        if (ids.class, ids.subclass, ids.interface) != NVM_EXPRESS {
+            return Err(Error::Unusable(format!("not an NVMe I/O controller: {ids}")));
+        }
         function.enable_memory().map_err(Error::machine("enable memory accesses"))?;
         let bar = function.map_bar(0).map_err(Error::machine("map registers"))?;
         let registers = Registers::new(&bar, clock.clone())?;
