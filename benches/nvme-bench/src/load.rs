@@ -8,7 +8,12 @@ use driver_block::{
     Request, Segments,
 };
 use nvmed::{IoQueue, NvmeController};
-use redox_driver_sys::{dma::Segment, event::EventQueue, mark, time::Clock};
+use redox_driver_sys::{
+    dma::Segment,
+    event::EventQueue,
+    mark,
+    time::{Clock, Time},
+};
 
 /// Longest wait for an interrupt before the queue is looked at all the same.
 const POLL: Duration = Duration::from_millis(100);
@@ -34,7 +39,7 @@ pub(crate) trait Path {
     -> anyhow::Result<()>;
     fn commit(&mut self, clock: &Clock);
     /// Appends the slots whose operation has ended.
-    fn reap(&mut self, clock: &Clock, ended: &mut Vec<u16>) -> anyhow::Result<()>;
+    fn reap(&mut self, ended: &mut Vec<u16>) -> anyhow::Result<()>;
     fn hardware(&self) -> Option<&IoQueue>;
     fn into_hardware(self) -> Vec<IoQueue>;
 }
@@ -76,7 +81,7 @@ impl Path for Raw {
         self.queue.commit();
     }
 
-    fn reap(&mut self, _clock: &Clock, ended: &mut Vec<u16>) -> anyhow::Result<()> {
+    fn reap(&mut self, ended: &mut Vec<u16>) -> anyhow::Result<()> {
         self.queue.reap(&mut self.completed)?;
         for completed in self.completed.drain(..) {
             completed.result?;
@@ -99,6 +104,8 @@ pub(crate) struct Layered {
     queue: Queue<IoQueue>,
     disk: DiskId,
     answers: Vec<Completion>,
+    /// As of the last commit: deadlines are seconds away, and a clock costs more than a look at the queue.
+    now: Time,
 }
 
 impl Layered {
@@ -106,7 +113,12 @@ impl Layered {
         let mut queue =
             Queue::new(hardware, QueueOptions::new(u32::from(job.depth), Duration::from_secs(30)));
         queue.set_disk(disk)?;
-        Ok(Layered { queue, disk: disk.id, answers: Vec::with_capacity(usize::from(job.depth)) })
+        Ok(Layered {
+            queue,
+            disk: disk.id,
+            answers: Vec::with_capacity(usize::from(job.depth)),
+            now: Time::default(),
+        })
     }
 }
 
@@ -125,11 +137,12 @@ impl Path for Layered {
     }
 
     fn commit(&mut self, clock: &Clock) {
-        self.queue.kick(clock.coarse());
+        self.now = clock.coarse();
+        self.queue.kick(self.now);
     }
 
-    fn reap(&mut self, clock: &Clock, ended: &mut Vec<u16>) -> anyhow::Result<()> {
-        self.queue.poll(clock.coarse(), &mut self.answers)?;
+    fn reap(&mut self, ended: &mut Vec<u16>) -> anyhow::Result<()> {
+        self.queue.poll(self.now, &mut self.answers)?;
         for answer in self.answers.drain(..) {
             answer.result?;
             ended.push(u16::try_from(answer.cookie).unwrap_or(0));
@@ -224,7 +237,7 @@ pub(crate) fn run<P: Path>(
                     interrupt.take()?;
                 }
             }
-            path.reap(&clock, &mut ended)?;
+            path.reap(&mut ended)?;
             if !polled && let Some(interrupt) = path.hardware().and_then(HardwareQueue::interrupt) {
                 interrupt.rearm()?;
             }

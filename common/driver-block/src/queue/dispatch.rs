@@ -18,7 +18,7 @@ use crate::{
 impl<H: HardwareQueue> Queue<H> {
     /// Gives the hardware as much as it takes and rings its doorbell once.
     pub(super) fn dispatch(&mut self, now: Time) {
-        if self.hardware.is_none() || self.slots.used() == 0 {
+        if self.hardware.is_none() || self.nothing_waits() {
             return;
         }
         let before = self.tags.in_flight();
@@ -33,6 +33,12 @@ impl<H: HardwareQueue> Queue<H> {
             hardware.commit();
             self.statistics.commits += 1;
         }
+    }
+
+    /// Whether everything that was taken is with the hardware, or answered: what an empty poll finds.
+    #[inline]
+    fn nothing_waits(&self) -> bool {
+        self.backlog.is_empty() && self.flushes_waiting == 0 && self.tags.last_queued().is_none()
     }
 
     /// Submits again what is due. False: the hardware takes no more.
