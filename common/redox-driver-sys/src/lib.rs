@@ -2,7 +2,7 @@
 //!
 //! Everything that a driver may ask of the machine goes through the concrete types of this crate: configuration
 //! space and BARs ([`pci`]), registers ([`mmio`]), memory that a device can reach ([`dma`]), interrupts ([`irq`]),
-//! waiting ([`event`]) and time ([`time`]). A driver never knows whether the function behind them is reached through
+//! waiting ([`event`]) and time ([`time`]), and clients of a Redox scheme ([`scheme`]). A driver never knows whether the function behind them is reached through
 //! Redox's pcid, through Linux's VFIO, or is a device model in the same process (feature `model`).
 //!
 //! This is the only library with `unsafe` code; what it exports is safe to use from `#![forbid(unsafe_code)]` crates.
@@ -19,6 +19,7 @@ pub mod mmio;
 pub mod model;
 mod os;
 pub mod pci;
+pub mod scheme;
 pub mod time;
 
 pub use error::{Error, Result};

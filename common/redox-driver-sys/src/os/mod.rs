@@ -11,7 +11,7 @@ mod redox;
 pub(crate) use linux::{InterruptFd, coarse_now, open_function};
 pub(crate) use poller::Poller;
 #[cfg(target_os = "redox")]
-pub(crate) use redox::{InterruptFd, coarse_now, open_function};
+pub(crate) use redox::{InterruptFd, coarse_now, open_function, scheme};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::time::Time;

@@ -4,6 +4,7 @@ mod dma;
 mod function;
 mod interrupt;
 mod memory;
+pub(crate) mod scheme;
 
 pub(crate) use function::open_function;
 pub(crate) use interrupt::InterruptFd;
