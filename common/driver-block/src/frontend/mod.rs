@@ -1,5 +1,7 @@
 //! Where requests come from: one front end per queue, on the queue's thread.
 
+#[cfg(not(loom))]
+pub mod scheme;
 #[cfg(all(target_os = "linux", not(loom)))]
 pub mod ublk;
 

@@ -11,7 +11,7 @@ mod gpt;
 mod mbr;
 mod reader;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod window;
 
 use std::fmt;

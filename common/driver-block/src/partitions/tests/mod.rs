@@ -6,5 +6,5 @@
 mod gpt;
 mod hostile;
 mod mbr;
-mod support;
+pub(crate) mod support;
 mod window;

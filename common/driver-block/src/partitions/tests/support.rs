@@ -9,13 +9,13 @@ use crate::{
 
 /// A disk, with a count of what was read.
 #[derive(Clone, Debug)]
-pub(super) struct Sparse {
-    pub(super) block_size: u32,
-    pub(super) blocks: u64,
-    pub(super) contents: BTreeMap<u64, Vec<u8>>,
+pub(crate) struct Sparse {
+    pub(crate) block_size: u32,
+    pub(crate) blocks: u64,
+    pub(crate) contents: BTreeMap<u64, Vec<u8>>,
     /// Blocks that cannot be read.
-    pub(super) bad: Vec<u64>,
-    pub(super) blocks_read: u64,
+    pub(crate) bad: Vec<u64>,
+    pub(crate) blocks_read: u64,
 }
 
 impl BlockReader for Sparse {
@@ -46,12 +46,12 @@ impl BlockReader for Sparse {
 }
 
 impl Sparse {
-    pub(super) fn new(block_size: u32, blocks: u64) -> Self {
+    pub(crate) fn new(block_size: u32, blocks: u64) -> Self {
         Sparse { block_size, blocks, contents: BTreeMap::new(), bad: Vec::new(), blocks_read: 0 }
     }
 
     /// The disk of a fixture: its size, and sixteen bytes per line.
-    pub(super) fn fixture(text: &str) -> Self {
+    pub(crate) fn fixture(text: &str) -> Self {
         let mut disk = None;
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let words: Vec<&str> = line.split_whitespace().collect();
@@ -73,18 +73,18 @@ impl Sparse {
         disk.unwrap()
     }
 
-    pub(super) fn block(&mut self, lba: u64) -> &mut Vec<u8> {
+    pub(crate) fn block(&mut self, lba: u64) -> &mut Vec<u8> {
         self.contents.entry(lba).or_insert_with(|| vec![0; self.block_size as usize])
     }
 
     /// Writes bytes, which do not cross a block's end.
-    pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, offset: u64, bytes: &[u8]) {
         let (lba, at) = (offset / u64::from(self.block_size), (offset % u64::from(self.block_size)) as usize);
         self.block(lba)[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
     /// Writes a boot record with entries of boot indicator, type, start and number of blocks.
-    pub(super) fn boot_record(&mut self, lba: u64, entries: &[(u8, u8, u32, u32)]) {
+    pub(crate) fn boot_record(&mut self, lba: u64, entries: &[(u8, u8, u32, u32)]) {
         let block = self.block(lba);
         for (at, (boot, kind, start, blocks)) in (446..).step_by(16).zip(entries) {
             block[at] = *boot;
@@ -96,7 +96,7 @@ impl Sparse {
     }
 
     /// All bytes, for a disk that is small enough.
-    pub(super) fn image(&self) -> Vec<u8> {
+    pub(crate) fn image(&self) -> Vec<u8> {
         let size = self.block_size as usize;
         let mut image = vec![0; size * usize::try_from(self.blocks).unwrap()];
         for (lba, block) in self.contents.range(..self.blocks) {
@@ -107,7 +107,7 @@ impl Sparse {
     }
 
     /// Reads the table and checks what is promised for any.
-    pub(super) fn table(&mut self) -> Result<PartitionTable, PartitionError> {
+    pub(crate) fn table(&mut self) -> Result<PartitionTable, PartitionError> {
         self.blocks_read = 0;
         let table = read(self);
         let entry_blocks = (u64::from(MAX_ENTRIES) * 128).div_ceil(self.block_size.into());
@@ -134,28 +134,28 @@ impl Sparse {
 }
 
 /// Numbers, starts and lengths.
-pub(super) fn spans(table: &PartitionTable) -> Vec<(u32, u64, u64)> {
+pub(crate) fn spans(table: &PartitionTable) -> Vec<(u32, u64, u64)> {
     table.partitions.iter().map(|part| (part.number, part.start(), part.blocks())).collect()
 }
 
 /// A GPT to be written.
 #[derive(Clone, Debug)]
-pub(super) struct Gpt {
-    pub(super) entries: u32,
-    pub(super) first_usable: u64,
-    pub(super) last_usable: u64,
-    pub(super) primary_array: u64,
-    pub(super) backup_array: u64,
+pub(crate) struct Gpt {
+    pub(crate) entries: u32,
+    pub(crate) first_usable: u64,
+    pub(crate) last_usable: u64,
+    pub(crate) primary_array: u64,
+    pub(crate) backup_array: u64,
     /// Number, first and last block.
-    pub(super) partitions: Vec<(u32, u64, u64)>,
+    pub(crate) partitions: Vec<(u32, u64, u64)>,
 }
 
 /// The type of the partitions that are written.
-pub(super) const TYPE: [u8; 16] = *b"a type GUID here";
+pub(crate) const TYPE: [u8; 16] = *b"a type GUID here";
 
 impl Gpt {
     /// With room for `entries` entries on a disk like `disk`.
-    pub(super) fn new(disk: &Sparse, entries: u32, partitions: &[(u32, u64, u64)]) -> Self {
+    pub(crate) fn new(disk: &Sparse, entries: u32, partitions: &[(u32, u64, u64)]) -> Self {
         let array = (u64::from(entries) * 128).div_ceil(disk.block_size.into());
         Gpt {
             entries,
@@ -168,7 +168,7 @@ impl Gpt {
     }
 
     /// Writes the protective record and both copies.
-    pub(super) fn write(&self, disk: &mut Sparse) {
+    pub(crate) fn write(&self, disk: &mut Sparse) {
         let last = disk.blocks - 1;
         disk.boot_record(0, &[(0, 0xee, 1, u32::try_from(last).unwrap_or(u32::MAX))]);
         for (lba, other, array) in [(1, last, self.primary_array), (last, 1, self.backup_array)] {
@@ -202,7 +202,7 @@ impl Gpt {
 }
 
 /// Makes the checksums of the copy whose header is at `lba` right, as far as it can be known what they cover.
-pub(super) fn seal(disk: &mut Sparse, lba: u64) {
+pub(crate) fn seal(disk: &mut Sparse, lba: u64) {
     let header = disk.block(lba).clone();
     let number = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().unwrap());
     let start = u64::from_le_bytes(header[72..80].try_into().unwrap());
