@@ -8,6 +8,11 @@
 //! it is given up by [`SchemeRequest::answer`]. Other threads of the client can change the memory at any time, which is
 //! why it is copied and never borrowed.
 
+#![cfg_attr(
+    not(any(test, target_os = "redox")),
+    allow(dead_code, reason = "the socket that requests are parsed from exists on Redox alone")
+)]
+
 mod memory;
 mod operation;
 mod request;
