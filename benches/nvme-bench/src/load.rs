@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use driver_block::{
-    Command, Completed, Completion, Disk, DiskId, HardwareQueue, LbaRange, Operation, Queue, QueueOptions,
-    Request, Segments,
+    Command, Completed, Completion, Disk, DiskId, HardwareQueue, LbaRange, Operation, Pause, Queue,
+    QueueOptions, Request, Segments,
 };
 use nvmed::{IoQueue, NvmeController};
 use redox_driver_sys::{
@@ -214,6 +214,8 @@ pub(crate) fn run<P: Path>(
     let mut free: Vec<u16> = (0..job.depth).rev().collect();
     let mut ended = Vec::with_capacity(usize::from(job.depth));
     let mut ready = Vec::new();
+    // As the runtime's thread of a polled queue waits.
+    let mut pause = Pause::new();
     let mut phase = |operations: u64| -> anyhow::Result<u64> {
         let deadline = Instant::now() + job.deadline;
         let mut rounds = 0;
@@ -241,7 +243,12 @@ pub(crate) fn run<P: Path>(
             if !polled && let Some(interrupt) = path.hardware().and_then(HardwareQueue::interrupt) {
                 interrupt.rearm()?;
             }
-            empty_polls += u64::from(ended.is_empty());
+            if !ended.is_empty() {
+                pause.reset();
+            } else if polled {
+                empty_polls += 1;
+                pause.wait();
+            }
             done += ended.len() as u64;
             free.append(&mut ended);
             rounds += 1;

@@ -12,6 +12,7 @@ mod error;
 pub mod frontend;
 mod local;
 pub mod partitions;
+mod pause;
 pub mod queue;
 mod recovery;
 mod request;
@@ -28,6 +29,7 @@ pub use device::{
 };
 pub use error::BlockError;
 pub use local::{Answer, LocalEngine};
+pub use pause::Pause;
 pub use queue::{Queue, QueueOptions};
 pub use recovery::{Recovery, RecoveryPolicy, Step};
 pub use request::{Completion, Expired, Rejected, Request, Segments};

@@ -359,15 +359,15 @@ const TARGETS: [Target; 5] = [
         holds: |entry| entry.ratio.is_some_and(|ratio| ratio <= 0.25),
     },
     Target {
-        entry: "4 KiB randread QD32, polled without the block layer: instructions without empty polls",
+        entry: "4 KiB randread QD32, polled without the block layer: instructions",
         unit: "instructions/op",
-        says: "at most 700 instructions",
+        says: "at most 700 instructions, all polls included",
         holds: |entry| entry.ours.is_some_and(|ours| ours <= 700.0),
     },
     Target {
-        entry: "4 KiB randread QD32, polled: instructions without empty polls",
+        entry: "4 KiB randread QD32, polled: instructions",
         unit: "instructions/op",
-        says: "at most 700 instructions",
+        says: "at most 700 instructions, all polls included",
         holds: |entry| entry.ours.is_some_and(|ours| ours <= 700.0),
     },
     Target {

@@ -12,6 +12,7 @@ use crate::{
     device::HardwareQueue,
     error::BlockError,
     frontend::{QueueFrontend, Ready},
+    pause::Pause,
     queue::Queue,
     request::{Completion, Expired},
     waker::Waker,
@@ -49,6 +50,8 @@ pub(crate) struct Worker<H, F> {
     ended: bool,
     messages: Vec<ToWorker<H>>,
     completions: Vec<Completion>,
+    /// Between two looks at a polled queue.
+    pause: Pause,
 }
 
 impl<H: HardwareQueue, F: QueueFrontend> Worker<H, F> {
@@ -75,6 +78,7 @@ impl<H: HardwareQueue, F: QueueFrontend> Worker<H, F> {
             reset_asked: false,
             ended: false,
             messages: Vec::new(),
+            pause: Pause::new(),
         }
     }
 
@@ -105,6 +109,9 @@ impl<H: HardwareQueue, F: QueueFrontend> Worker<H, F> {
     }
 
     fn wait(&mut self, timeout: Duration) -> Ready {
+        if timeout.is_zero() {
+            self.pause.wait();
+        }
         match &mut self.frontend {
             Some(frontend) => match frontend.wait(timeout) {
                 Ok(ready) => ready,
@@ -151,6 +158,9 @@ impl<H: HardwareQueue, F: QueueFrontend> Worker<H, F> {
         }
         if let Err(error) = outcome {
             self.ask_for_reset(&error);
+        }
+        if !self.completions.is_empty() {
+            self.pause.reset();
         }
         self.answer();
         if self.stop_at.is_none()
