@@ -81,6 +81,39 @@ outlives() {
     try_read 1 && echo "six daemons, each started once"
 }
 
+EMPTY=0000:00:0a.0
+TRUNCATED=0000:00:0b.0
+
+# to_nvme ADDRESS: gives a function back to Linux's driver.
+to_nvme() {
+    local device=/sys/bus/pci/devices/$1
+    echo >"$device/driver_override"
+    echo "$1" >"$device/driver/unbind"
+    echo "$1" >/sys/bus/pci/drivers_probe
+    wait_for 20 linux_disk "$1" 1
+}
+
+empty_namespace() {
+    modprobe nvme && to_vfio "$EMPTY" || return 1
+    refuses "$EMPTY.*namespace 1.* 0 blocks" nvmed --device "$EMPTY" --log-level error
+}
+
+# The table of a disk of 24 MiB on one of 16: its second partition ends where nothing is, and its backup is cut off.
+truncated_table() {
+    local disk sum said
+    modprobe nvme && wait_for 20 linux_disk "$TRUNCATED" 1 || return 1
+    disk=$(linux_disk "$TRUNCATED" 1)
+    truncate -s 24M /tmp/table
+    sgdisk -n 1:2048:+4M -n 2:0:+16M /tmp/table >/dev/null || return 1
+    dd if=/tmp/table of="$disk" bs=1M count=16 oflag=direct status=none || return 1
+    sum=$(sha256sum <"$disk")
+    to_vfio "$TRUNCATED" || return 1
+    refuses "$TRUNCATED.*namespace 1: .*(partition 2|backup)" nvmed partitions --device "$TRUNCATED" --log-level error || return 1
+    to_nvme "$TRUNCATED" || return 1
+    said=$(sha256sum <"$(linux_disk "$TRUNCATED" 1)")
+    [ "$said" = "$sum" ] || { echo "the disk has changed"; return 1; }
+}
+
 check "mdts=1" small_transfers
 check "max_ioqpairs=1" one_queue
 check "msix_qsize=1" one_vector
@@ -92,6 +125,8 @@ check "a failing block is EIO to its reader alone" failing_read
 check "a failing block is EIO to its writer alone" failing_write
 if [ "$SUBJECT" != linux ]; then
     check "the daemon outlives the errors" outlives
+    check "a namespace of 0 blocks is refused" empty_namespace
+    check "a truncated partition table is refused" truncated_table
     kill -TERM "$SPAWNER"
     wait "$SPAWNER"
 fi

@@ -104,6 +104,8 @@ const SHAPES: &[Expected] = &[
     always("a failing block is EIO to its reader alone"),
     always("a failing block is EIO to its writer alone"),
     ours("the daemon outlives the errors"),
+    ours("a namespace of 0 blocks is refused"),
+    ours("a truncated partition table is refused"),
 ];
 
 fn shapes(guest: Guest<'_>) -> Result<Guest<'_>> {
@@ -121,7 +123,13 @@ fn shapes(guest: Guest<'_>) -> Result<Guest<'_>> {
         .disk("second", 64 * MIB)?
         .device(&format!("nvme,id=pair,serial=pair,{OURS},addr=8"))
         .device("nvme-ns,bus=pair,drive=first,nsid=1")
-        .device("nvme-ns,bus=pair,drive=second,nsid=2");
+        .device("nvme-ns,bus=pair,drive=second,nsid=2")
+        // Not for pcid-spawner: the script takes them from Linux's driver.
+        .null_disk("empty", 0)
+        .device("nvme,id=empty,serial=empty,addr=0xa")
+        .device("nvme-ns,bus=empty,drive=empty,nsid=1")
+        .disk("truncated", 16 * MIB)?
+        .device("nvme,serial=truncated,drive=truncated,addr=0xb");
     // Sectors of 512 bytes: reading 20480 fails, writing 40960 fails.
     let path = guest.image("faulty", 64 * MIB)?;
     guest = guest.blockdev(&format!(

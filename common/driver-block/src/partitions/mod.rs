@@ -6,6 +6,7 @@
 //! covers the table itself. What was left out is said in [`PartitionTable::warnings`].
 
 mod claims;
+mod device;
 mod error;
 mod gpt;
 mod mbr;
@@ -18,10 +19,11 @@ use std::fmt;
 
 use uuid::Uuid;
 
+pub use device::read_from;
 pub use error::{GptDamage, PartitionError, Warning};
 pub use gpt::MAX_ENTRIES;
 pub use mbr::MAX_LOGICAL;
-pub use reader::{BlockReader, Image};
+pub use reader::{BlockReader, Image, MAX_READ};
 pub use window::Window;
 
 use mbr::BootRecord;

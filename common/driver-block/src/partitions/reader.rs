@@ -13,7 +13,7 @@ pub trait BlockReader {
     /// Capacity in logical blocks.
     fn blocks(&self) -> u64;
 
-    /// Fills `buffer`, a multiple of the block size of at most 16 KiB, from block `lba` on. Blocks beyond the capacity
+    /// Fills `buffer`, a multiple of the block size of at most [`MAX_READ`] bytes, from block `lba` on. Blocks beyond the capacity
     /// are never asked for.
     ///
     /// # Errors
@@ -56,8 +56,8 @@ impl BlockReader for Image<'_> {
     }
 }
 
-/// Most bytes of one read.
-const MAX_READ: usize = 16 << 10;
+/// Most bytes that a [`BlockReader`] is asked for at once.
+pub const MAX_READ: usize = 16 << 10;
 
 /// A reader of a disk whose properties are known to be usable and do not change.
 pub(super) struct Disk<'a> {

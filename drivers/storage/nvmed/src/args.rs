@@ -28,6 +28,8 @@ pub(crate) enum Task {
     /// Print what a controller tells of itself: identity, health, namespaces; and what its daemon has counted, if one is
     /// serving it.
     Inspect(DaemonArgs),
+    /// Print the partitions of a controller's namespaces, as nvmed reads their tables. The controller must not be in use.
+    Partitions(DaemonArgs),
 }
 
 /// How the controller is driven.

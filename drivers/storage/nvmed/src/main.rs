@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod partitions;
 
 use std::process::ExitCode;
 
@@ -18,6 +19,11 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     common::exit(match &cli.command {
         Some(Task::Inspect(daemon)) => inspect(daemon, cli.tuning.options()),
+        Some(Task::Partitions(daemon)) => {
+            attach(daemon, cli.tuning.options()).and_then(|(address, controller)| {
+                partitions::print(controller).with_context(|| address.to_string())
+            })
+        }
         None => serve(&cli),
     })
 }
