@@ -1,12 +1,14 @@
 //! Memory that a device can reach.
 //!
-//! Three kinds of memory, three types:
+//! Four kinds of memory, with types of their own:
 //!
 //! * [`DmaBuffer`] and [`DmaSlice`] are shared with the device for as long as they live (rings, tables, data that is
 //!   mapped once). They are read and written by value; no reference into them exists.
 //! * [`HostBuffer`] belongs to the CPU alone and is an ordinary byte slice.
 //! * [`Mapping`] is a `HostBuffer` lent to the device for one transfer, in the direction that its type names; the
 //!   bytes come back when it is unmapped.
+//!
+//! * [`DmaPages`] are memory of several processes ([`SharedMemory`]), shared with the device as well.
 //!
 //! Memory is given back to the system only when the device can no longer reach it: behind an IOMMU that is as soon
 //! as the mapping is invalidated, without one only after bus mastering is off.
@@ -15,6 +17,7 @@ mod bounce;
 mod host;
 #[cfg(any(target_os = "linux", feature = "model"))]
 mod iova;
+mod pages;
 mod shared;
 mod slice;
 mod streaming;
@@ -26,11 +29,15 @@ pub use bounce::BounceStatistics;
 pub use host::HostBuffer;
 #[cfg(any(target_os = "linux", feature = "model"))]
 pub(crate) use iova::IovaSpace;
+pub use pages::DmaPages;
 pub use shared::DmaBuffer;
 pub use slice::DmaSlice;
 pub use streaming::{Bidirectional, Direction, DmaDirection, FromDevice, Mapping, ToDevice};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    shared::SharedMemory,
+};
 
 /// The page size that DMA mappings are made of, in bytes.
 pub const PAGE_SIZE: usize = 4096;
@@ -100,7 +107,7 @@ pub(crate) unsafe trait Backend: Send + Sync {
     /// Makes whole pages of the caller's memory visible to the device. `None`: not possible below `mask`, bounce.
     ///
     /// # Safety
-    /// The memory stays valid, and is touched by nobody but the device, until `unmap`.
+    /// The memory stays valid until `unmap`, and until then is touched by nobody but the device, or by value only.
     unsafe fn map(
         &self,
         memory: NonNull<u8>,
@@ -110,13 +117,23 @@ pub(crate) unsafe trait Backend: Send + Sync {
     ) -> Result<Option<u64>>;
     /// Ends what `map` began. After an error the device may still reach the memory, which must then be kept.
     fn unmap(&self, addr: u64, len: usize) -> Result<()>;
-    /// Takes a buffer that `map` had lent and `unmap` ended while its transfer may not have been over: frees it when the
+    /// Takes memory that `map` had lent and `unmap` ended while a transfer may not have been over: frees it when the
     /// device can no longer reach it.
-    fn abandon(&self, buffer: HostBuffer) {
-        drop(buffer);
+    fn abandon(&self, memory: Lent) {
+        drop(memory);
     }
     /// What to call it in a log.
     fn name(&self) -> &'static str;
+}
+
+/// Memory of the caller that `map` had lent to the device.
+#[derive(Debug)]
+#[allow(dead_code, reason = "what it is kept for is what happens when it is dropped")]
+pub(crate) enum Lent {
+    /// The process's own.
+    Buffer(HostBuffer),
+    /// Shared with other processes, which may keep it.
+    Shared(SharedMemory),
 }
 
 /// Gives out memory for one device. Clones share everything.
@@ -223,6 +240,14 @@ impl DmaAllocator {
         _direction: D,
     ) -> Result<Vec<Mapping<D>>, (Error, Vec<HostBuffer>)> {
         streaming::map_list(&self.backend, &self.bounce, self.mask, buffers)
+    }
+
+    /// Lets the device reach memory that other processes have too, for as long as what is returned lives.
+    ///
+    /// # Errors
+    /// [`Error::DmaMemory`] when a part of it is beyond the device's reach, or what the OS answers.
+    pub fn adopt(&self, memory: &SharedMemory) -> Result<DmaPages> {
+        DmaPages::new(&self.backend, self.mask, memory)
     }
 
     /// How often and how much was copied because the device could not reach the memory itself.

@@ -136,7 +136,7 @@ impl<D> Drop for Mapping<D> {
     fn drop(&mut self) {
         match self.revoke() {
             Ok(None) => {}
-            Ok(Some(Lent { buffer, bounce: None })) => self.backend.abandon(buffer),
+            Ok(Some(Lent { buffer, bounce: None })) => self.backend.abandon(super::Lent::Buffer(buffer)),
             Ok(Some(Lent { bounce: Some(slot), .. })) => slot.abandon(),
             Err(error) => log::error!("a buffer is kept, since the device still reaches it: {error}"),
         }

@@ -11,6 +11,7 @@ use syscall::{
 };
 
 use super::{memory::Memory, operation::Operation};
+use crate::shared::SharedMemory;
 
 /// One request of a client.
 ///
@@ -87,6 +88,38 @@ impl SchemeRequest {
     pub fn store(&self, offset: usize, from: &[u8]) -> Result<(), Errno> {
         // SAFETY: as in `load`.
         unsafe { self.memory.store(offset, from.as_ptr(), from.len()) }
+    }
+
+    /// Copies `len` bytes of the client's buffer to `at` in `into`.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); `EFAULT` as well for what does not fit into `into`.
+    pub fn load_shared(
+        &self,
+        offset: usize,
+        into: &SharedMemory,
+        at: usize,
+        len: usize,
+    ) -> Result<(), Errno> {
+        let into = into.range(at, len).map_err(|_| Errno::FAULT)?;
+        // SAFETY: inside the shared memory, which this process has mapped apart from any client's buffer.
+        unsafe { self.memory.load(offset, into.as_ptr(), len) }
+    }
+
+    /// Copies `len` bytes from `at` in `from` to the client's buffer.
+    ///
+    /// # Errors
+    /// As [`store`](Self::store); `EFAULT` as well for what is not in `from`.
+    pub fn store_shared(
+        &self,
+        offset: usize,
+        from: &SharedMemory,
+        at: usize,
+        len: usize,
+    ) -> Result<(), Errno> {
+        let from = from.range(at, len).map_err(|_| Errno::FAULT)?;
+        // SAFETY: as in `load_shared`. Bytes that another process writes meanwhile may arrive in any mixture.
+        unsafe { self.memory.store(offset, from.as_ptr(), len) }
     }
 
     /// The answer, to be written to the socket. The buffer is the client's alone from here on.

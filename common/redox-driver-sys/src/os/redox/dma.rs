@@ -8,7 +8,7 @@ use std::{
 
 use super::memory::{PhysicalMemory, unmap};
 use crate::{
-    dma::{Backend, Block, DmaDirection, HostBuffer, PAGE_SIZE},
+    dma::{Backend, Block, DmaDirection, Lent, PAGE_SIZE},
     error::{Error, Result},
 };
 
@@ -49,7 +49,7 @@ impl Mapped {
 
 enum Retired {
     Mapped(Mapped),
-    Buffer(HostBuffer),
+    Lent(Lent),
 }
 
 impl PhysDmaAllocator {
@@ -77,7 +77,7 @@ impl PhysDmaAllocator {
         for memory in retired {
             match memory {
                 Retired::Mapped(mapped) => mapped.free(),
-                Retired::Buffer(buffer) => drop(buffer),
+                Retired::Lent(lent) => drop(lent),
             }
         }
     }
@@ -113,7 +113,7 @@ impl PhysDmaAllocator {
 
 // SAFETY: memory comes zeroed from the kernel and is exclusively the caller's. It is unmapped only while the device may
 // not master the bus, and is kept until then. What `map` lends is the lender's to keep until the transfer is over, since
-// nothing but the device itself ends it here; a buffer of unknown state comes back through `abandon`.
+// nothing but the device itself ends it here; memory of unknown state comes back through `abandon`.
 unsafe impl Backend for PhysDmaAllocator {
     fn allocate(&self, len: usize, align: usize, mask: u64) -> Result<Block> {
         let none = |reason| Error::DmaMemory { len, align, mask, reason };
@@ -180,11 +180,16 @@ unsafe impl Backend for PhysDmaAllocator {
         Ok(())
     }
 
-    fn abandon(&self, buffer: HostBuffer) {
+    fn abandon(&self, memory: Lent) {
         let mut state = self.lock();
         if state.bus_master {
-            state.retired_bytes = state.retired_bytes.saturating_add(buffer.len());
-            state.retired.push(Retired::Buffer(buffer));
+            let len = match &memory {
+                Lent::Buffer(buffer) => buffer.len(),
+                // Other processes have it as well: to keep it costs nothing.
+                Lent::Shared(_) => 0,
+            };
+            state.retired_bytes = state.retired_bytes.saturating_add(len);
+            state.retired.push(Retired::Lent(memory));
         }
     }
 
