@@ -10,13 +10,16 @@ mod linux;
 #[cfg(target_os = "linux")]
 pub use linux::inspect_running;
 
-use std::io;
-#[cfg(target_os = "linux")]
-use std::time::Duration;
+use std::{fmt, io, time::Duration};
 
 use redox_driver_sys::{dma::DmaAllocator, pci::PciAddress, time::Clock};
 
-use crate::{error::BlockError, queue::BadLimits, runtime::RuntimeError};
+use crate::{
+    device::Controller,
+    error::BlockError,
+    queue::BadLimits,
+    runtime::{Runtime, RuntimeError, RuntimeEvent},
+};
 
 /// How long requests that were taken may still take when the daemon is told to end.
 #[cfg(target_os = "linux")]
@@ -86,4 +89,40 @@ pub enum DaemonError {
         /// What happened.
         reason: String,
     },
+}
+
+/// Logs what happened to the controller.
+///
+/// # Errors
+/// What ends the daemon.
+pub(crate) fn note(controller: impl fmt::Display, event: RuntimeEvent) -> Result<(), DaemonError> {
+    match event {
+        RuntimeEvent::DiskChanged(disk) => {
+            log::info!("{controller}: disk {} has {} blocks", disk.id, disk.blocks);
+        }
+        RuntimeEvent::DiskRemoved(disk) => log::info!("{controller}: disk {disk} is gone"),
+        RuntimeEvent::Reset(outcome) => {
+            let how = outcome.map_or_else(|error| error.to_string(), |()| "done".to_string());
+            log::warn!("{controller}: controller reset: {how}");
+        }
+        RuntimeEvent::GivenUp(error) => return Err(DaemonError::GivenUp(error)),
+        RuntimeEvent::FrontendFailed { queue, error } => {
+            return Err(DaemonError::FrontendFailed { queue, reason: error });
+        }
+    }
+    Ok(())
+}
+
+/// What the controller tells of itself, and what its queues have counted; each may take as long as `patience`.
+pub(crate) fn report<C>(runtime: &Runtime<C>, patience: Duration) -> String
+where
+    C: Controller + 'static,
+    C::Queue: 'static,
+{
+    let controller =
+        runtime.inspect(patience).unwrap_or_else(|| "the controller does not answer\n".to_string());
+    match runtime.statistics(patience) {
+        Some(statistics) => format!("{controller}requests\n{statistics}"),
+        None => controller,
+    }
 }

@@ -6,11 +6,12 @@
 use std::{fmt, time::Duration};
 
 use redox_driver_sys::{dma::Segment, irq::Interrupt, time::Time};
+use serde::{Deserialize, Serialize};
 
 use crate::error::BlockError;
 
 /// Names one disk of a controller: a namespace id, a port, a unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DiskId(pub u32);
 
 impl fmt::Display for DiskId {
@@ -20,7 +21,7 @@ impl fmt::Display for DiskId {
 }
 
 /// What a disk promises about a completed write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WriteCache {
     /// A completed write is on the medium; a flush has nothing to do.
     None,
@@ -32,7 +33,7 @@ pub enum WriteCache {
 }
 
 /// What one command may ask of a disk. The block layer splits what is larger.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Logical block size in bytes: a power of two from 512 to 4096. Everything is counted in these.
     pub block_size: u32,
@@ -66,7 +67,7 @@ pub struct Limits {
 }
 
 /// One disk of a controller.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
     /// By which commands name it.
     pub id: DiskId,

@@ -16,6 +16,7 @@ mod pause;
 pub mod queue;
 mod recovery;
 mod request;
+mod ring;
 mod runtime;
 mod statistics;
 mod sync;

@@ -2,8 +2,8 @@
 //!
 //! Everything that a driver may ask of the machine goes through the concrete types of this crate: configuration
 //! space and BARs ([`pci`]), registers ([`mmio`]), memory that a device can reach ([`dma`]), interrupts ([`irq`]),
-//! waiting ([`event`]) and time ([`time`]), memory of several processes ([`shared`]), and clients of a Redox scheme
-//! ([`scheme`]). A driver never knows whether the function behind them is reached through Redox's pcid, through Linux's
+//! waiting ([`event`]) and time ([`time`]), memory of several processes ([`shared`], [`process`]), and clients of a
+//! Redox scheme ([`scheme`]). A driver never knows whether the function behind them is reached through Redox's pcid, through Linux's
 //! VFIO, or is a device model in the same process (feature `model`).
 //!
 //! This is the only library with `unsafe` code; what it exports is safe to use from `#![forbid(unsafe_code)]` crates.
@@ -20,6 +20,7 @@ pub mod mmio;
 pub mod model;
 mod os;
 pub mod pci;
+pub mod process;
 pub mod scheme;
 pub mod shared;
 pub mod time;

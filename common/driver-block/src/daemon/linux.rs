@@ -11,13 +11,14 @@ use redox_driver_sys::event::EventQueue;
 use super::{
     DRAIN, DaemonError, Service,
     inspect::{self, InspectNode},
+    note, report,
 };
 use crate::{
     device::Controller,
     frontend::ublk::{OnExit, QueueSeed, Ublk, UblkOptions},
     queue::QueueOptions,
     recovery::RecoveryPolicy,
-    runtime::{Runtime, RuntimeEvent, RuntimeOptions},
+    runtime::{Runtime, RuntimeOptions},
 };
 
 /// How often the runtime is asked for events that are nobody's descriptor.
@@ -143,37 +144,11 @@ impl Service {
                 return Ok(());
             }
             if let (true, Some(node)) = (ready.contains(&INSPECT), inspect) {
-                node.answer(|| report(runtime));
+                node.answer(|| report(runtime, REPORT));
             }
             for event in runtime.events().try_iter() {
-                match event {
-                    RuntimeEvent::DiskChanged(disk) => {
-                        log::info!("{}: disk {} has {} blocks", self.address, disk.id, disk.blocks);
-                    }
-                    RuntimeEvent::DiskRemoved(disk) => log::info!("{}: disk {disk} is gone", self.address),
-                    RuntimeEvent::Reset(outcome) => {
-                        let how = outcome.map_or_else(|error| error.to_string(), |()| "done".to_string());
-                        log::warn!("{}: controller reset: {how}", self.address);
-                    }
-                    RuntimeEvent::GivenUp(error) => return Err(DaemonError::GivenUp(error)),
-                    RuntimeEvent::FrontendFailed { queue, error } => {
-                        return Err(DaemonError::FrontendFailed { queue, reason: error });
-                    }
-                }
+                note(self.address, event)?;
             }
         }
-    }
-}
-
-fn report<C>(runtime: &Runtime<C>) -> String
-where
-    C: Controller + 'static,
-    C::Queue: 'static,
-{
-    let controller =
-        runtime.inspect(REPORT).unwrap_or_else(|| "the controller does not answer\n".to_string());
-    match runtime.statistics(REPORT) {
-        Some(statistics) => format!("{controller}requests\n{statistics}"),
-        None => controller,
     }
 }

@@ -2,16 +2,19 @@
 //!
 //! [`MemoryDisk`] keeps its data in memory, moves them by DMA through a model host, loses what was not flushed when its
 //! power is cut, and fails as its [`Plan`] says, from a seed. [`NullDisk`] completes everything at once and moves nothing.
+//! [`SurvivingDisk`] keeps its data when its driver's process dies.
 
 mod machine;
 mod memory;
 mod null;
 mod random;
+mod surviving;
 
 pub use machine::Machine;
 pub use memory::{MemoryDisk, MemoryQueue, Observer, Plan};
 pub use null::{NullDisk, NullQueue};
 pub use random::Random;
+pub use surviving::{SurvivingDisk, SurvivingQueue};
 
 use crate::device::{Disk, DiskId, Limits, WriteCache};
 

@@ -66,6 +66,10 @@ impl Disks {
         self.disks.get_mut(&disk)
     }
 
+    pub(super) fn ids(&self) -> impl Iterator<Item = DiskId> {
+        self.disks.keys().copied()
+    }
+
     /// Begins to look for partitions. What was found before stays until the search is over.
     pub(super) fn search(&mut self, name: &str, disk: DiskId) -> Option<SearchRead> {
         self.searches += 1;

@@ -121,6 +121,11 @@ impl Jobs {
         }
     }
 
+    /// From now on there are as many queues.
+    pub(super) fn set_queues(&mut self, queues: u16) {
+        self.load.resize(usize::from(queues.max(1)), 0);
+    }
+
     /// Reads or writes.
     pub(super) fn transfer(&mut self, owner: Owner, operation: Operation, disk: DiskId, transfer: Transfer) {
         let Transfer { lba, bytes, block_size, most_piece } = transfer;

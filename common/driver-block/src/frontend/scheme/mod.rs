@@ -27,8 +27,10 @@ mod carrier;
 mod disks;
 mod handles;
 mod jobs;
+mod link;
 mod node;
 mod serve;
+pub mod server;
 mod table;
 #[cfg(test)]
 mod testing;

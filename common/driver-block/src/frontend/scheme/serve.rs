@@ -69,9 +69,27 @@ impl<C: Carrier> DiskScheme<C> {
         &mut self.carrier
     }
 
-    /// A disk appeared or changed. Its partitions are looked for.
+    /// The carrier has been given other queues.
+    pub fn queues_changed(&mut self) {
+        self.jobs.set_queues(self.carrier.queues());
+        self.submit();
+    }
+
+    /// These are all disks that there are.
+    pub fn set_disks(&mut self, disks: Vec<Disk>) {
+        for gone in self.disks.ids().filter(|id| disks.iter().all(|disk| disk.id != *id)).collect::<Vec<_>>()
+        {
+            self.remove_disk(gone);
+        }
+        disks.into_iter().for_each(|disk| self.set_disk(disk));
+    }
+
+    /// A disk appeared or changed. Its partitions are looked for, unless it is as it was.
     pub fn set_disk(&mut self, disk: Disk) {
         let id = disk.id;
+        if self.disks.get(id).is_some_and(|served| served.disk == disk) {
+            return;
+        }
         self.disks.set(disk);
         let wanted = self.disks.search(&self.name, id);
         self.go_on_searching(wanted);
