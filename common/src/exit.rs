@@ -7,11 +7,16 @@ use std::{env, path::Path, process::ExitCode};
 ///
 /// Wrong arguments end a program earlier, with 2, as clap does.
 pub fn exit<E: Into<anyhow::Error>>(result: Result<(), E>) -> ExitCode {
+    exit_code(result).into()
+}
+
+/// As [`exit`], the number itself: for a process that does not return from `main`.
+pub fn exit_code<E: Into<anyhow::Error>>(result: Result<(), E>) -> u8 {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => {
             eprintln!("{}", one_line(&program(), &error.into()));
-            ExitCode::FAILURE
+            1
         }
     }
 }

@@ -44,6 +44,6 @@ pub mod logger;
 pub mod privileges;
 pub mod signals;
 
-pub use exit::exit;
+pub use exit::{exit, exit_code};
 pub use logger::{file_level, output_level, setup_logging};
 pub use redox_driver_sys;

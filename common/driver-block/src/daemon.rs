@@ -1,18 +1,18 @@
 //! The life of a storage daemon, from an attached controller to its end.
 
-#[cfg(not(target_os = "linux"))]
-mod elsewhere;
 #[cfg(target_os = "linux")]
 mod inspect;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "redox")]
+mod redox;
 
 #[cfg(target_os = "linux")]
 pub use linux::inspect_running;
 
 use std::{fmt, io, time::Duration};
 
-use redox_driver_sys::{dma::DmaAllocator, pci::PciAddress, time::Clock};
+use redox_driver_sys::{dma::DmaAllocator, pci::PciClaim, time::Clock};
 
 use crate::{
     device::Controller,
@@ -25,17 +25,29 @@ use crate::{
 #[cfg(target_os = "linux")]
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// What a daemon serves its disks with.
-#[derive(Clone, Debug)]
+/// What a daemon serves the disks of.
+#[derive(Debug)]
 pub struct Service {
-    /// Where the controller is.
-    pub address: PciAddress,
-    /// The memory that the controller can reach.
+    /// The controller's function.
+    pub claim: PciClaim,
+    /// How it is called: `pci-0000-00-04.0-nvme`.
+    pub name: String,
+    /// Most I/O queues that the driver asks for.
+    pub queues: u16,
+    /// Leave the disks to the next daemon when this one is told to end. Where a supervisor of their own keeps the disks,
+    /// they stay anyway for as long as it does.
+    pub keep_disks: bool,
+}
+
+/// A controller that is ready to serve.
+#[derive(Debug)]
+pub struct Attached<C> {
+    /// The controller.
+    pub controller: C,
+    /// The memory that it can reach.
     pub dma: DmaAllocator,
     /// The clock that its deadlines go by.
     pub clock: Clock,
-    /// Leave the disks to the next daemon when this one is told to end.
-    pub keep_disks: bool,
 }
 
 /// Why a daemon did not start, or ended.
@@ -57,9 +69,6 @@ pub enum DaemonError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// There is no front end for this operating system.
-    #[error("disks cannot be served on this operating system yet")]
-    NoFrontend,
     /// None of the disks could be shown.
     #[error("no disk can be served: {0}")]
     NoDisk(String),

@@ -191,7 +191,6 @@ impl RequestSource for Clients {
         answers.drain(..).for_each(|answer| self.answer(&answer));
         Ok(())
     }
-    fn close(&mut self) {}
 }
 
 /// Starts drivers of a disk that survives them.
@@ -260,6 +259,7 @@ fn serve(wanted: usize, kill_every: usize, mischief: fn(u32) -> Option<u8>, pati
     // SAFETY: see `alone`.
     let result = unsafe { server.run(|_| Ok(())) };
     let (clients, drivers) = server.into_parts();
+    let clients = clients.unwrap();
     let started = started.load(Ordering::Acquire);
     if result.is_ok() {
         assert_eq!(clients.answered, wanted + CLIENTS - 1);

@@ -25,6 +25,19 @@ pub fn channel_path(address: PciAddress) -> PathBuf {
     PathBuf::from(format!("/scheme/pci/{segment:04x}--{bus:02x}--{device:02x}.{function}/channel"))
 }
 
+/// Opens the channel of the function at `address`. One process at a time can have it.
+///
+/// # Errors
+/// [`Error::Open`] when there is no such function or another process has its channel.
+pub fn open_channel(address: PciAddress) -> Result<File, Error> {
+    open(&channel_path(address))
+}
+
+fn open(path: &Path) -> Result<File, Error> {
+    let opened = OpenOptions::new().read(true).write(true).open(path);
+    opened.map_err(|source| Error::Open { path: path.display().to_string(), source })
+}
+
 /// Talking to pcid failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -115,12 +128,7 @@ impl PciFunctionHandle<File> {
     /// # Errors
     /// As [`Self::connect_by_address`].
     pub fn connect_by_path(path: &Path) -> Result<Self, Error> {
-        let channel = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(|source| Error::Open { path: path.display().to_string(), source })?;
-        Self::connect(channel)
+        Self::connect(open(path)?)
     }
 }
 

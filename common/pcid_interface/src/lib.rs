@@ -13,7 +13,7 @@
 mod handle;
 mod message;
 
-pub use handle::{CHANNEL_ENV, Error, MAX_RESPONSE, PciFunctionHandle, channel_path};
+pub use handle::{CHANNEL_ENV, Error, MAX_RESPONSE, PciFunctionHandle, channel_path, open_channel};
 pub use message::{
     FeatureStatus, FullDeviceId, LegacyInterruptLine, MsiAddrAndData, MsiInfo, MsiSetFeatureInfo, MsixInfo,
     PciAddress, PciBar, PciFeature, PciFeatureInfo, PciFunction, PciRom, PcidClientRequest,

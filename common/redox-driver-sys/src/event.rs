@@ -1,4 +1,6 @@
 //! Waiting for several things at once, always with a bound.
+//!
+//! Redox reports a change once, Linux as long as it lasts: whoever is woken must take everything there is.
 
 use std::{os::fd::BorrowedFd, time::Duration};
 
@@ -55,7 +57,14 @@ impl EventQueue {
         self.poller.add(fd, token)
     }
 
-    /// Waits at most `timeout` and appends the tokens of what is ready to `ready`, which stays as it was when nothing
+    /// Forgets everything that was added.
+    pub fn clear(&mut self) {
+        self.poller.clear();
+        #[cfg(feature = "model")]
+        self.lines.clear();
+    }
+
+    /// Waits at most `timeout`, or a little less, and appends the tokens of what is ready to `ready`, which stays as it was when nothing
     /// came in time.
     ///
     /// # Errors

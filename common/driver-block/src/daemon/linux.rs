@@ -6,10 +6,10 @@ use common::{
     daemon::{Readiness, Termination},
     privileges::{CapabilitySet, Policy},
 };
-use redox_driver_sys::event::EventQueue;
+use redox_driver_sys::{dma::DmaAllocator, event::EventQueue, pci::PciFunction, time::Clock};
 
 use super::{
-    DRAIN, DaemonError, Service,
+    Attached, DRAIN, DaemonError, Service,
     inspect::{self, InspectNode},
     note, report,
 };
@@ -41,29 +41,43 @@ pub fn inspect_running(name: &str) -> io::Result<Option<String>> {
 }
 
 impl Service {
-    /// Serves the controller's disks until the process is told to end, then drains, flushes and shuts the controller
-    /// down. `readiness` is told when the disks are there.
+    /// Attaches to the controller and serves its disks until the process is told to end, then drains, flushes and shuts
+    /// the controller down. `readiness` is told when the disks are there.
     ///
     /// A daemon that fails leaves its devices to the next one: whoever uses them waits, and nothing is lost.
     ///
     /// # Errors
     /// What kept it from serving, or ended it.
-    pub fn run<C>(&self, mut controller: C, readiness: Readiness) -> Result<(), DaemonError>
+    pub fn run<C>(
+        mut self,
+        readiness: Readiness,
+        attach: impl Fn(PciFunction) -> anyhow::Result<Attached<C>>,
+    ) -> anyhow::Result<()>
     where
         C: Controller + 'static,
         C::Queue: 'static,
     {
+        let attached = attach(self.claim.function()?)?;
+        Ok(self.serve(attached, readiness)?)
+    }
+
+    fn serve<C>(&self, attached: Attached<C>, readiness: Readiness) -> Result<(), DaemonError>
+    where
+        C: Controller + 'static,
+        C::Queue: 'static,
+    {
+        let Attached { mut controller, dma, clock } = attached;
         // Signals are for this thread: the others are started with them blocked.
         let mut termination = Termination::install()?;
-        let inspect = InspectNode::new(Path::new(UblkOptions::NAMES), controller.name())
-            .inspect_err(|error| log::warn!("{}: no inspect node: {error}", self.address))
+        let inspect = InspectNode::new(Path::new(UblkOptions::NAMES), &self.name)
+            .inspect_err(|error| log::warn!("{}: no inspect node: {error}", self.claim.address()))
             .ok();
         let queues = controller.take_queues();
         let disks = controller.disks();
         // Looks at what other processes hold, which a confined one may not.
-        let (mut ublk, seeds) = self.front_end(controller.name(), queues.len())?;
+        let (mut ublk, seeds) = self.front_end(queues.len(), &dma)?;
         self.restrict();
-        let zeroes = self.dma.allocate(ZEROES)?;
+        let zeroes = dma.allocate(ZEROES)?;
         let options = RuntimeOptions {
             queue: QueueOptions {
                 zeroes: Some(zeroes),
@@ -73,7 +87,7 @@ impl Service {
             drain: DRAIN,
         };
         let frontends = seeds.into_iter().map(|seed| move || seed.grow()).collect();
-        let runtime = Runtime::start(controller, queues, &self.clock, &options, frontends)?;
+        let runtime = Runtime::start(controller, queues, &clock, &options, frontends)?;
         let count = disks.len();
         let failed =
             ublk.start(disks).map_err(|source| DaemonError::Os { step: "start a thread", source })?;
@@ -81,9 +95,9 @@ impl Service {
             return Err(DaemonError::NoDisk(first.to_string()));
         }
         readiness.notify()?;
-        match self.wait(&mut termination, inspect.as_ref(), &runtime) {
+        match self.wait(&clock, &mut termination, inspect.as_ref(), &runtime) {
             Ok(()) => {
-                log::info!("{}: ending", self.address);
+                log::info!("{}: ending", self.claim.address());
                 ublk.stop();
                 Ok(runtime.stop()?)
             }
@@ -95,9 +109,10 @@ impl Service {
         }
     }
 
-    fn front_end(&self, name: &str, queues: usize) -> Result<(Ublk, Vec<QueueSeed>), DaemonError> {
+    fn front_end(&self, queues: usize, dma: &DmaAllocator) -> Result<(Ublk, Vec<QueueSeed>), DaemonError> {
         let on_exit = if self.keep_disks { OnExit::Keep } else { OnExit::Remove };
-        let options = UblkOptions { on_exit, ..UblkOptions::new(name, self.address, self.dma.clone()) };
+        let options =
+            UblkOptions { on_exit, ..UblkOptions::new(&self.name, self.claim.address(), dma.clone()) };
         Ublk::new(options, queues).map_err(|source| DaemonError::Frontend {
             step: "start ublk".to_string(),
             source: Box::new(source),
@@ -116,13 +131,14 @@ impl Service {
             policy = policy.writable(path);
         }
         if !policy.restrict().is_complete() {
-            log::warn!("{}: not all privileges could be given up", self.address);
+            log::warn!("{}: not all privileges could be given up", self.claim.address());
         }
     }
 
     /// Waits for the end, told or forced, and answers who inspects meanwhile.
     fn wait<C>(
         &self,
+        clock: &Clock,
         termination: &mut Termination,
         inspect: Option<&InspectNode>,
         runtime: &Runtime<C>,
@@ -131,7 +147,7 @@ impl Service {
         C: Controller + 'static,
         C::Queue: 'static,
     {
-        let mut events = EventQueue::new(&self.clock)?;
+        let mut events = EventQueue::new(clock)?;
         events.add_fd(termination.as_fd(), TERMINATION)?;
         if let Some(node) = inspect {
             events.add_fd(node.as_fd(), INSPECT)?;
@@ -147,7 +163,7 @@ impl Service {
                 node.answer(|| report(runtime, REPORT));
             }
             for event in runtime.events().try_iter() {
-                note(self.address, event)?;
+                note(self.claim.address(), event)?;
             }
         }
     }

@@ -279,7 +279,8 @@ fn supervise<C: Controller>(
     waker: &Waker,
     clock: &Clock,
 ) -> Result<(), BlockError> {
-    let mut events = None;
+    // Made at once: later the thread may open nothing any more.
+    let mut events = EventQueue::new(clock);
     let mut ready = Vec::new();
     loop {
         let interrupted = ready.drain(..).filter(|&token| token == INTERRUPT).count() != 0;
@@ -293,31 +294,32 @@ fn supervise<C: Controller>(
             with_interrupt(&supervisor, "rearming", redox_driver_sys::irq::Interrupt::rearm);
         }
         if std::mem::take(&mut supervisor.interrupt_changed) {
-            events = match watch(&supervisor, waker, clock) {
-                Ok(events) => Some(events),
-                Err(error) => {
-                    log::error!("waiting for the controller: {error}; polling instead");
-                    None
-                }
-            };
+            if let Ok(queue) = &mut events
+                && let Err(error) = watch(&supervisor, waker, queue)
+            {
+                events = Err(error);
+            }
+            if let Err(error) = &events {
+                log::error!("waiting for the controller: {error}; polling instead");
+            }
         }
         let announced =
             supervisor.controller().is_none_or(|c| c.shares_interrupt() || c.interrupt().is_some());
         let patience = if announced { IDLE } else { POLLED };
         let waited = events.as_mut().map(|events| events.wait(patience, &mut ready));
-        if !matches!(waited, Some(Ok(()))) {
+        if !matches!(waited, Ok(Ok(()))) {
             clock.sleep(POLLED);
         }
     }
 }
 
-/// What the controller's thread waits for. An interrupt that a queue's thread takes is not among it.
+/// Has `events` watch what the controller's thread waits for. An interrupt that a queue's thread takes is not among it.
 fn watch<C: Controller>(
     supervisor: &Supervisor<C>,
     waker: &Waker,
-    clock: &Clock,
-) -> redox_driver_sys::Result<EventQueue> {
-    let mut events = EventQueue::new(clock)?;
+    events: &mut EventQueue,
+) -> redox_driver_sys::Result<()> {
+    events.clear();
     events.add_fd(waker.as_fd(), MESSAGE)?;
     if let Some(controller) = supervisor.controller()
         && !controller.shares_interrupt()
@@ -325,7 +327,7 @@ fn watch<C: Controller>(
     {
         events.add_interrupt(interrupt, INTERRUPT)?;
     }
-    Ok(events)
+    Ok(())
 }
 
 fn with_interrupt<C: Controller>(

@@ -1,17 +1,15 @@
-//! One module per operating system, all with the same names: `InterruptFd`, `coarse_now` and `open_function`. What is
-//! the same on both is here.
+//! One module per operating system, all with the same names: `Claim`, `InterruptFd`, `Poller` and `coarse_now`.
+//! What is the same on both is here.
 
 #[cfg(target_os = "linux")]
 mod linux;
-mod poller;
 #[cfg(target_os = "redox")]
 mod redox;
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{InterruptFd, coarse_now, open_function};
-pub(crate) use poller::Poller;
+pub(crate) use linux::{Claim, InterruptFd, Poller, coarse_now};
 #[cfg(target_os = "redox")]
-pub(crate) use redox::{InterruptFd, coarse_now, open_function, scheme};
+pub(crate) use redox::{Claim, InterruptFd, Poller, coarse_now, scheme};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::time::Time;

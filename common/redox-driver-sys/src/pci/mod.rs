@@ -2,6 +2,8 @@
 
 mod address;
 mod capability;
+#[cfg(any(target_os = "linux", target_os = "redox"))]
+mod claim;
 #[cfg(any(target_os = "redox", test))]
 pub(crate) mod dword;
 #[cfg(any(target_os = "redox", test))]
@@ -13,6 +15,8 @@ use std::{fmt, sync::Arc};
 
 pub use address::PciAddress;
 pub use capability::{Capabilities, MsiCapability, MsixCapability, VendorCapability};
+#[cfg(any(target_os = "linux", target_os = "redox"))]
+pub use claim::PciClaim;
 #[cfg(target_os = "redox")]
 pub(crate) use reset::function_level_reset;
 
@@ -152,7 +156,7 @@ impl PciFunction {
     /// What is missing, in the words of the step that needs it.
     #[cfg(any(target_os = "linux", target_os = "redox"))]
     pub fn open(address: PciAddress) -> Result<Self> {
-        Ok(PciFunction::new(address, crate::os::open_function(address)?))
+        PciClaim::find(Some(address))?.function()
     }
 
     /// Where the function is.

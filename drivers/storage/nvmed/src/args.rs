@@ -10,8 +10,8 @@ use nvmed::{Coalescing, MAX_DEPTH, Options};
 
 /// NVM Express driver daemon.
 ///
-/// Takes an NVMe controller over and serves its namespaces, on Linux as /dev/ublkb… (the controller has to be bound to
-/// vfio-pci; pcid-spawner does that). Serving them on Redox is not possible yet.
+/// Takes an NVMe controller over and serves its namespaces: on Linux as /dev/ublkb… (the controller has to be bound to
+/// vfio-pci; pcid-spawner does that), on Redox as the scheme disk.pci-…-nvme.
 #[derive(Debug, Parser)]
 #[command(name = "nvmed", version)]
 pub(crate) struct Cli {

@@ -11,36 +11,41 @@ use anyhow::{Context, bail};
 use args::{Cli, Task};
 use clap::Parser;
 use common::{args::DaemonArgs, daemon::Readiness, logger::Logging};
-use driver_block::{Controller, daemon::Service};
+use driver_block::{
+    Controller,
+    daemon::{Attached, Service},
+};
 use nvmed::{NvmeController, Options};
-use redox_driver_sys::pci::{PciAddress, PciFunction};
+use redox_driver_sys::pci::{PciClaim, PciFunction};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     common::exit(match &cli.command {
         Some(Task::Inspect(daemon)) => inspect(daemon, cli.tuning.options()),
-        Some(Task::Partitions(daemon)) => {
-            attach(daemon, cli.tuning.options()).and_then(|(address, controller)| {
-                partitions::print(controller).with_context(|| address.to_string())
-            })
-        }
+        Some(Task::Partitions(daemon)) => partitions(daemon, cli.tuning.options()),
         None => serve(&cli),
     })
 }
 
 fn serve(cli: &Cli) -> anyhow::Result<()> {
     let readiness = Readiness::from_env()?;
-    let (address, controller) = attach(&cli.daemon, cli.tuning.options())?;
-    if let (true, [refused, ..]) = (controller.disks().is_empty(), controller.refused_namespaces()) {
-        bail!("{address}: {refused}");
-    }
+    let claim = claim(&cli.daemon)?;
+    let address = claim.address();
+    let options = cli.tuning.options();
     let service = Service {
-        address,
-        dma: controller.dma().clone(),
-        clock: controller.clock().clone(),
+        claim,
+        name: NvmeController::name_at(address),
+        queues: options.queues,
         keep_disks: cli.tuning.keep_disks,
     };
-    service.run(controller, readiness).with_context(|| address.to_string())
+    let attach = |function| {
+        let controller = attach(function, options.clone())?;
+        if let (true, [refused, ..]) = (controller.disks().is_empty(), controller.refused_namespaces()) {
+            bail!("{address}: {refused}");
+        }
+        Ok(Attached { dma: controller.dma().clone(), clock: controller.clock().clone(), controller })
+    };
+    service.run(readiness, attach).with_context(|| address.to_string())
 }
 
 fn inspect(args: &DaemonArgs, options: Options) -> anyhow::Result<()> {
@@ -53,18 +58,29 @@ fn inspect(args: &DaemonArgs, options: Options) -> anyhow::Result<()> {
             return Ok(());
         }
     }
-    let (address, mut controller) = attach(args, options)?;
+    let mut claim = claim(args)?;
+    let mut controller = attach(claim.function()?, options)?;
     print!("{}", controller.inspect());
     let queues = controller.take_queues();
-    controller.shutdown(queues).with_context(|| address.to_string())
+    controller.shutdown(queues).with_context(|| claim.address().to_string())
 }
 
-fn attach(args: &DaemonArgs, options: Options) -> anyhow::Result<(PciAddress, NvmeController)> {
-    let address = args.device.context("no device: give --device ADDRESS, as in --device 0000:00:04.0")?;
-    let name = format!("disk.{}", NvmeController::name_at(address));
+fn partitions(args: &DaemonArgs, options: Options) -> anyhow::Result<()> {
+    let mut claim = claim(args)?;
+    let controller = attach(claim.function()?, options)?;
+    partitions::print(controller).with_context(|| claim.address().to_string())
+}
+
+/// The controller's function. Starts the log, which is named after it.
+fn claim(args: &DaemonArgs) -> anyhow::Result<PciClaim> {
+    let claim = PciClaim::find(args.device)?;
+    let name = format!("disk.{}", NvmeController::name_at(claim.address()));
     Logging::new("disk", "pci", &name).level(args.log.log_level).init()?;
-    // Its errors name the function.
-    let function = PciFunction::open(address)?;
+    Ok(claim)
+}
+
+fn attach(function: PciFunction, options: Options) -> anyhow::Result<NvmeController> {
+    let address = function.address();
     let controller = NvmeController::attach(function, options).with_context(|| address.to_string())?;
     log::info!(
         "{address}: NVMe {}, {} I/O queues, {}",
@@ -72,5 +88,5 @@ fn attach(args: &DaemonArgs, options: Options) -> anyhow::Result<(PciAddress, Nv
         controller.queue_count(),
         controller.interrupt_kind()
     );
-    Ok((address, controller))
+    Ok(controller)
 }

@@ -35,6 +35,9 @@ use super::{
 };
 use crate::error::BlockError;
 
+/// The handle that paths are opened from.
+pub const ROOT: usize = super::handles::ROOT;
+
 const SOCKET: u64 = 0;
 const BELL: u64 = 1;
 const DRIVER: u64 = 2;
@@ -66,9 +69,6 @@ pub trait RequestSource {
     /// # Errors
     /// What the OS answers. The server ends.
     fn write(&mut self, answers: &mut Vec<Answer>) -> redox_driver_sys::Result<()>;
-
-    /// The driver's process has no use for it.
-    fn close(&mut self);
 }
 
 /// What starts drivers.
@@ -156,7 +156,8 @@ struct Running {
 pub struct Server<S, L> {
     name: String,
     scheme: DiskScheme<LinkCarrier>,
-    source: S,
+    /// `None` in a driver's process, which has no use for it.
+    source: Option<S>,
     launcher: L,
     queues: u16,
     clock: Clock,
@@ -203,7 +204,7 @@ impl<S: RequestSource, L: Launcher> Server<S, L> {
         Server {
             name: name.to_string(),
             scheme: DiskScheme::new(name, LinkCarrier::new(data, queues)),
-            source,
+            source: Some(source),
             launcher,
             queues,
             clock: clock.clone(),
@@ -224,7 +225,7 @@ impl<S: RequestSource, L: Launcher> Server<S, L> {
     }
 
     /// What it was made of.
-    pub fn into_parts(self) -> (S, L) {
+    pub fn into_parts(self) -> (Option<S>, L) {
         (self.source, self.launcher)
     }
 
@@ -267,9 +268,9 @@ impl<S: RequestSource, L: Launcher> Server<S, L> {
             }
             if self.served
                 && self.scheme.is_settled()
-                && let Some(register) = register.take()
+                && let (Some(register), Some(source)) = (register.take(), &self.source)
             {
-                register(&self.source).map_err(ServerError::Register)?;
+                register(source).map_err(ServerError::Register)?;
             }
             ready.clear();
             self.wait(now, &mut ready)?;
@@ -278,7 +279,8 @@ impl<S: RequestSource, L: Launcher> Server<S, L> {
 
     fn take_requests(&mut self) -> Result<(), ServerError> {
         loop {
-            let more = self.source.read(&mut self.requests)?;
+            let source = self.source.as_mut();
+            let more = source.map_or(Ok(false), |source| source.read(&mut self.requests))?;
             self.scheme.requests(self.requests.drain(..));
             if !more {
                 return Ok(());
@@ -310,8 +312,8 @@ impl<S: RequestSource, L: Launcher> Server<S, L> {
         }
         self.scheme.carrier_mut().commit();
         let answers = self.scheme.answers();
-        if !answers.is_empty() {
-            self.source.write(answers)?;
+        if let (false, Some(source)) = (answers.is_empty(), &mut self.source) {
+            source.write(answers)?;
         }
         Ok(())
     }
@@ -445,7 +447,7 @@ impl<S: RequestSource, L: Launcher> Server<S, L> {
             Child::fork(|| {
                 // So that each side notices when the other one is gone.
                 *parts = None;
-                source.close();
+                *source = None;
                 launcher.drive(Driving::new(driver, data))
             })
         }?;
@@ -478,7 +480,9 @@ impl<S: RequestSource, L: Launcher> Server<S, L> {
         if self.events.is_none() {
             let mut events = EventQueue::new(&self.clock)?;
             events.add_fd(self.termination.as_fd(), TERMINATION)?;
-            events.add_fd(self.source.as_fd(), SOCKET)?;
+            if let Some(source) = &self.source {
+                events.add_fd(source.as_fd(), SOCKET)?;
+            }
             if let Some(driver) = &self.driver {
                 events.add_fd(driver.ends.bell.as_fd(), BELL)?;
                 events.add_fd(driver.ends.from_driver.as_fd(), DRIVER)?;

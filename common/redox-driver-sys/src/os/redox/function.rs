@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, Read},
     os::fd::AsRawFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -14,7 +14,7 @@ use pcid_interface::{
 
 use super::{
     dma::PhysDmaAllocator,
-    interrupt,
+    interrupt::{self, InterruptFd},
     memory::{PhysicalMemory, map_raw, unmap},
 };
 use crate::{
@@ -23,41 +23,111 @@ use crate::{
     fd,
     irq::{Interrupt, InterruptKind, Source},
     mmio::{Mapping, Mmio},
-    pci::{Command, FunctionBackend, PciAddress, Width, dword, function_level_reset, header, msix::Table},
+    pci::{
+        Command, FunctionBackend, PciAddress, Width, dword, function_level_reset, header,
+        msix::{Message, Table},
+    },
     time::Clock,
 };
 
 /// Memory type of a BAR mapping by the channel, in bits 60:59 of the offset.
 const UNCACHEABLE: u64 = 1 << 59;
+/// Most reads of an answer that nobody waits for any more: no answer is as long.
+const MOST_LEFT: usize = 512;
 
-pub(crate) fn open_function(address: PciAddress) -> Result<Arc<dyn FunctionBackend>> {
-    let wanted = pcid_interface::PciAddress {
+/// What of a function outlives its drivers: pcid's channel, and interrupts that are reserved.
+pub(crate) struct Claim {
+    address: PciAddress,
+    channel: File,
+    messages: Vec<(InterruptFd, Message)>,
+}
+
+impl Claim {
+    /// Takes the channel that pcid-spawner passed, or opens the one of `address`.
+    pub(crate) fn find(address: Option<PciAddress>) -> Result<Self> {
+        let channel = match (fd::from_env(CHANNEL_ENV)?, address) {
+            (Some(channel), _) => File::from(channel),
+            (None, Some(address)) => {
+                pcid_interface::open_channel(wanted(address)).map_err(|error| attach_error(address, error))?
+            }
+            (None, None) => {
+                let reason = "no device: pcid-spawner passed none, and there is no --device ADDRESS";
+                return Err(Error::Attach { reason: reason.to_string() });
+            }
+        };
+        let found = PciFunctionHandle::connect(&channel).map_err(pcid_error)?.config().func.addr;
+        let found = PciAddress::new(found.segment, found.bus, found.device, found.function)?;
+        match address {
+            Some(address) if address != found => {
+                Err(Error::Attach { reason: format!("pcid's channel is for {found}, not for {address}") })
+            }
+            _ => Ok(Claim { address: found, channel, messages: Vec::new() }),
+        }
+    }
+
+    pub(crate) fn address(&self) -> PciAddress {
+        self.address
+    }
+
+    /// Reserves interrupt vectors. A function that signals otherwise needs none.
+    pub(crate) fn reserve_interrupts(&mut self, vectors: usize) {
+        match interrupt::reserve_messages(vectors) {
+            Ok(messages) => self.messages = messages,
+            Err(error) => log::warn!("{}: {error}", self.address),
+        }
+    }
+
+    /// The function, for the driver in whose process this is called. What is reserved goes to it.
+    pub(crate) fn open(&mut self) -> Result<Arc<dyn FunctionBackend>> {
+        self.finish_exchange();
+        let channel =
+            self.channel.try_clone().map_err(|error| Error::os("duplicate pcid's channel", error))?;
+        let pcid = PciFunctionHandle::connect(channel).map_err(pcid_error)?;
+        let config = *pcid.config();
+        let dma = Arc::new(PhysDmaAllocator::new(PhysicalMemory::open()?));
+        let function = PcidFunction {
+            allocator: DmaAllocator::new(dma.clone()),
+            pcid: Mutex::new(pcid),
+            config,
+            dma,
+            reserved: Mutex::new(std::mem::take(&mut self.messages)),
+            messages: Mutex::new(false),
+        };
+        // pcid switches bus mastering on when the channel is opened; the driver asks for it when it is ready.
+        function.set_command(|command| command.remove(Command::BUS_MASTER))?;
+        Ok(Arc::new(function))
+    }
+
+    /// Turns bus mastering off.
+    pub(crate) fn stop_dma(&mut self) -> Result<()> {
+        self.finish_exchange();
+        let mut pcid = PciFunctionHandle::connect(&self.channel).map_err(pcid_error)?;
+        let off = |command: u32| command & !u32::from(Command::BUS_MASTER.bits());
+        let command = pcid.read_config(header::COMMAND).map_err(pcid_error)?;
+        // The upper half is the status register, in which ones clear bits.
+        pcid.write_config(header::COMMAND, off(command) & 0xffff).map_err(pcid_error)
+    }
+
+    /// A driver may have died between its request and the answer, which is still there then. Reading when there is none
+    /// is an error.
+    fn finish_exchange(&mut self) {
+        let mut bytes = [0; 4096];
+        for _ in 0..MOST_LEFT {
+            match (&self.channel).read(&mut bytes) {
+                Ok(len) if len > 0 => {}
+                _ => return,
+            }
+        }
+    }
+}
+
+fn wanted(address: PciAddress) -> pcid_interface::PciAddress {
+    pcid_interface::PciAddress {
         segment: address.segment(),
         bus: address.bus(),
         device: address.device(),
         function: address.function(),
-    };
-    let pcid = match fd::from_env(CHANNEL_ENV)? {
-        Some(channel) => PciFunctionHandle::connect(File::from(channel)),
-        None => PciFunctionHandle::connect_by_address(wanted),
-    };
-    let pcid = pcid.map_err(|error| attach_error(address, error))?;
-    let config = *pcid.config();
-    if config.func.addr != wanted {
-        let reason = format!("pcid's channel is for {}, not for {address}", config.func.addr);
-        return Err(Error::Attach { reason });
     }
-    let dma = Arc::new(PhysDmaAllocator::new(PhysicalMemory::open()?));
-    let function = PcidFunction {
-        allocator: DmaAllocator::new(dma.clone()),
-        pcid: Mutex::new(pcid),
-        config,
-        dma,
-        messages: Mutex::new(false),
-    };
-    // pcid switches bus mastering on when the channel is opened; the driver asks for it when it is ready.
-    function.set_command(|command| command.remove(Command::BUS_MASTER))?;
-    Ok(Arc::new(function))
 }
 
 fn attach_error(address: PciAddress, error: pcid_interface::Error) -> Error {
@@ -84,6 +154,8 @@ struct PcidFunction {
     config: SubdriverArguments,
     dma: Arc<PhysDmaAllocator>,
     allocator: DmaAllocator,
+    /// Vectors that nothing uses yet.
+    reserved: Mutex<Vec<(InterruptFd, Message)>>,
     /// Whether MSI or MSI-X was switched on.
     messages: Mutex<bool>,
 }
@@ -100,13 +172,23 @@ impl PcidFunction {
         self.config_write(header::COMMAND, Width::Word, command.bits().into())
     }
 
+    /// Up to `count` vectors: of those that were reserved, if any were.
+    fn vectors(&self, count: usize) -> Result<Vec<(InterruptFd, Message)>> {
+        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = count.max(1);
+        match reserved.len() {
+            0 => interrupt::reserve_messages(count),
+            left => Ok(reserved.drain(..count.min(left)).collect()),
+        }
+    }
+
     fn enable_msix(&self, count: usize) -> Result<Vec<Interrupt>> {
         let info = match self.pcid().feature_info(PciFeature::MsiX).map_err(pcid_error)? {
             PciFeatureInfo::MsiX(info) => info,
             PciFeatureInfo::Msi(_) => return Err(Error::Unsupported("pcid described MSI".to_string())),
         };
         let table = Table::masked(&self.map_bar(info.table_bar)?, info.table_offset, info.table_size)?;
-        let messages = interrupt::reserve_messages(count.min(table.len()))?;
+        let messages = self.vectors(count.min(table.len()))?;
         let mut pcid = self.pcid();
         pcid.enable_feature(PciFeature::MsiX).map_err(pcid_error)?;
         pcid.set_feature_info(SetFeatureInfo::MsiX { function_mask: Some(false) }).map_err(pcid_error)?;
@@ -117,7 +199,7 @@ impl PcidFunction {
 
     /// One vector: more would have to be consecutive, which the scheme cannot promise.
     fn enable_msi(&self) -> Result<Vec<Interrupt>> {
-        let messages = interrupt::reserve_messages(1)?;
+        let messages = self.vectors(1)?;
         let mut pcid = self.pcid();
         for (_, message) in &messages {
             let info = MsiSetFeatureInfo {

@@ -4,14 +4,9 @@ mod dma;
 mod function;
 mod interrupt;
 mod memory;
+mod poller;
 pub(crate) mod scheme;
 
-pub(crate) use function::open_function;
+pub(crate) use function::Claim;
 pub(crate) use interrupt::InterruptFd;
-
-use crate::time::Time;
-
-/// Redox has one clock; it is not a device on the machines that matter, but costs a system call.
-pub(crate) fn coarse_now() -> Time {
-    super::monotonic_now()
-}
+pub(crate) use poller::{Poller, coarse_now};

@@ -74,7 +74,6 @@ impl LinkSeed {
             woken,
             server,
             data,
-            clock,
             events,
             refused: None,
             ready: Vec::new(),
@@ -91,7 +90,6 @@ pub(in super::super) struct LinkQueue {
     woken: PipeReader,
     server: Bell,
     data: DmaPages,
-    clock: Clock,
     events: EventQueue,
     /// Was taken out of the lane while the queue was full.
     refused: Option<Request>,
@@ -144,14 +142,13 @@ impl LinkQueue {
 
 impl QueueFrontend for LinkQueue {
     fn watch(&mut self, interrupt: Option<&Interrupt>, waker: &Waker) -> io::Result<()> {
-        let mut events = EventQueue::new(&self.clock).map_err(io::Error::other)?;
-        events.add_fd(self.woken.as_fd(), PIECES).map_err(io::Error::other)?;
-        events.add_fd(waker.as_fd(), MESSAGE).map_err(io::Error::other)?;
-        if let Some(interrupt) = interrupt {
-            events.add_interrupt(interrupt, INTERRUPT).map_err(io::Error::other)?;
+        self.events.clear();
+        self.events.add_fd(self.woken.as_fd(), PIECES).map_err(io::Error::other)?;
+        self.events.add_fd(waker.as_fd(), MESSAGE).map_err(io::Error::other)?;
+        match interrupt {
+            Some(interrupt) => self.events.add_interrupt(interrupt, INTERRUPT).map_err(io::Error::other),
+            None => Ok(()),
         }
-        self.events = events;
-        Ok(())
     }
 
     fn wait(&mut self, timeout: Duration) -> io::Result<Ready> {

@@ -40,7 +40,8 @@ impl Driving {
 }
 
 /// Serves the server's requests with an attached controller, until the server says stop or is gone; then drains, flushes
-/// and shuts the controller down. `restrict` is called when all that has to be opened is, before there are threads.
+/// and shuts the controller down. `restrict` is called when all
+/// that has to be opened is, and the threads run.
 ///
 /// # Errors
 /// What kept it from serving, or ended it.
@@ -71,10 +72,10 @@ where
     };
     let mut events = EventQueue::new(clock)?;
     events.add_fd(ends.from_server.as_fd(), SERVER)?;
-    restrict();
     let count = u16::try_from(queues.len()).unwrap_or(u16::MAX);
     let frontends = seeds.into_iter().map(|seed| move || seed.grow()).collect();
     let runtime = Runtime::start(controller, queues, clock, &options, frontends)?;
+    restrict();
     let tell = |message: FromDriver| message.send(&ends.to_server).map_err(os("tell the server"));
     tell(FromDriver::Attached { queues: count, disks })?;
     let mut ready = Vec::new();
