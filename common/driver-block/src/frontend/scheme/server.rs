@@ -8,7 +8,7 @@
 #![allow(unsafe_code, reason = "fork")]
 
 use std::{
-    io::{self, Read},
+    io,
     os::fd::{AsFd, BorrowedFd},
     time::Duration,
 };
@@ -467,9 +467,12 @@ impl<S: RequestSource, L: Launcher> Server<S, L> {
     /// Waits until there is something to do.
     fn wait(&mut self, now: Time, ready: &mut Vec<u64>) -> Result<(), ServerError> {
         let asleep = self.scheme.carrier().sleep();
-        if !asleep && self.skipped < MOST_SKIPPED {
+        if !asleep {
+            self.scheme.carrier().wake();
             self.skipped += 1;
-            return Ok(());
+            if self.skipped < MOST_SKIPPED {
+                return Ok(());
+            }
         }
         self.skipped = 0;
         let timeout = match &self.driver {
@@ -484,7 +487,7 @@ impl<S: RequestSource, L: Launcher> Server<S, L> {
                 events.add_fd(source.as_fd(), SOCKET)?;
             }
             if let Some(driver) = &self.driver {
-                events.add_fd(driver.ends.bell.as_fd(), BELL)?;
+                events.add_fd(driver.ends.alarm.as_fd(), BELL)?;
                 events.add_fd(driver.ends.from_driver.as_fd(), DRIVER)?;
             }
             self.events = Some(events);
@@ -493,11 +496,8 @@ impl<S: RequestSource, L: Launcher> Server<S, L> {
             events.wait(timeout, ready)?;
         }
         self.scheme.carrier().wake();
-        if ready.contains(&BELL)
-            && let Some(driver) = &self.driver
-        {
-            let mut rings = [0; 64];
-            while matches!((&driver.ends.bell).read(&mut rings), Ok(len) if len == rings.len()) {}
+        if let (true, Some(driver)) = (ready.contains(&BELL), &mut self.driver) {
+            driver.ends.alarm.heard();
         }
         Ok(())
     }

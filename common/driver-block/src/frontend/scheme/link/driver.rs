@@ -1,17 +1,13 @@
 //! The driver's side of a lane: the front end of its queue.
 
-use std::{
-    io::{self, PipeReader, Read},
-    os::fd::AsFd,
-    time::Duration,
-};
+use std::{io, os::fd::AsFd, time::Duration};
 
 use redox_driver_sys::{dma::DmaPages, event::EventQueue, irq::Interrupt, time::Clock};
 
 use super::{
     DriverEnds, Lane,
     entry::{Answer, Entry},
-    lane::Bell,
+    lane::{Alarm, Bell},
 };
 use crate::{
     device::{Disk, DiskId, HardwareQueue, Operation},
@@ -31,7 +27,7 @@ const MOST_SKIPPED: u32 = 32;
 /// What a queue's thread makes its [`LinkQueue`] of.
 pub(in super::super) struct LinkSeed {
     lane: Lane<Answer, Entry>,
-    woken: PipeReader,
+    alarm: Alarm,
     server: Bell,
     data: DmaPages,
     clock: Clock,
@@ -54,8 +50,8 @@ impl DriverEnds {
         let lanes: Vec<_> = self.lanes.drain(..count).collect();
         lanes
             .into_iter()
-            .map(|(lane, woken)| {
-                Ok(LinkSeed { lane, woken, server: self.bell()?, data: data.clone(), clock: clock.clone() })
+            .map(|(lane, alarm)| {
+                Ok(LinkSeed { lane, alarm, server: self.bell()?, data: data.clone(), clock: clock.clone() })
             })
             .collect()
     }
@@ -67,11 +63,11 @@ impl LinkSeed {
     /// # Errors
     /// What the OS answers.
     pub(in super::super) fn grow(self) -> io::Result<LinkQueue> {
-        let LinkSeed { lane, woken, server, data, clock } = self;
+        let LinkSeed { lane, alarm, server, data, clock } = self;
         let events = EventQueue::new(&clock).map_err(io::Error::other)?;
         Ok(LinkQueue {
             lane,
-            woken,
+            alarm,
             server,
             data,
             events,
@@ -87,7 +83,7 @@ impl LinkSeed {
 /// The front end of a queue whose clients are pieces in a lane.
 pub(in super::super) struct LinkQueue {
     lane: Lane<Answer, Entry>,
-    woken: PipeReader,
+    alarm: Alarm,
     server: Bell,
     data: DmaPages,
     events: EventQueue,
@@ -143,7 +139,7 @@ impl LinkQueue {
 impl QueueFrontend for LinkQueue {
     fn watch(&mut self, interrupt: Option<&Interrupt>, waker: &Waker) -> io::Result<()> {
         self.events.clear();
-        self.events.add_fd(self.woken.as_fd(), PIECES).map_err(io::Error::other)?;
+        self.events.add_fd(self.alarm.as_fd(), PIECES).map_err(io::Error::other)?;
         self.events.add_fd(waker.as_fd(), MESSAGE).map_err(io::Error::other)?;
         match interrupt {
             Some(interrupt) => self.events.add_interrupt(interrupt, INTERRUPT).map_err(io::Error::other),
@@ -174,8 +170,7 @@ impl QueueFrontend for LinkQueue {
         }
         waited.map_err(io::Error::other)?;
         if self.ready.contains(&PIECES) {
-            let mut rings = [0; 64];
-            while matches!((&self.woken).read(&mut rings), Ok(len) if len == rings.len()) {}
+            self.alarm.heard();
         }
         Ok(Ready { interrupt: self.ready.contains(&INTERRUPT), message: self.ready.contains(&MESSAGE) })
     }

@@ -1,8 +1,8 @@
 //! The rings and pipes between one server and one driver.
 
 use std::{
-    io::{self, PipeReader, PipeWriter, Write},
-    os::fd::AsFd,
+    io::{self, PipeReader, PipeWriter, Read, Write},
+    os::fd::{AsFd, BorrowedFd},
 };
 
 use redox_driver_sys::{
@@ -47,12 +47,47 @@ impl Bell {
     }
 }
 
+/// The other end of a [`Bell`].
+#[derive(Debug)]
+pub(in super::super) struct Alarm {
+    pipe: PipeReader,
+    /// Times it was heard since the pipe was emptied.
+    heard: u32,
+}
+
+impl Alarm {
+    /// Redox tells of each ring by an event, so that what is in the pipe only has to stay below what fits: one ring for
+    /// each lane and wait. Linux tells for as long as there is something.
+    const EMPTY_EVERY: u32 = if cfg!(target_os = "redox") { 512 } else { 1 };
+
+    fn new(pipe: PipeReader) -> Self {
+        Alarm { pipe, heard: 0 }
+    }
+
+    /// Gets ready to be woken again.
+    pub(in super::super) fn heard(&mut self) {
+        self.heard += 1;
+        if self.heard >= Self::EMPTY_EVERY {
+            self.heard = 0;
+            let mut rings = [0; 1024];
+            while matches!((&self.pipe).read(&mut rings), Ok(len) if len == rings.len()) {}
+        }
+    }
+}
+
+impl AsFd for Alarm {
+    /// Readable when it was rung.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+}
+
 /// What the server has of all lanes.
 #[derive(Debug)]
 pub(in super::super) struct ServerEnds {
     pub(super) lanes: Vec<(Lane<Entry, Answer>, Bell)>,
     /// Readable when the driver has answered while the server slept.
-    pub(in super::super) bell: PipeReader,
+    pub(in super::super) alarm: Alarm,
     /// Messages from the driver. At its end, the driver is dead.
     pub(in super::super) from_driver: PipeReader,
     /// Messages to the driver.
@@ -62,8 +97,8 @@ pub(in super::super) struct ServerEnds {
 /// What the driver has of all lanes.
 #[derive(Debug)]
 pub(in super::super) struct DriverEnds {
-    pub(super) lanes: Vec<(Lane<Answer, Entry>, PipeReader)>,
-    pub(super) bell: PipeWriter,
+    pub(super) lanes: Vec<(Lane<Answer, Entry>, Alarm)>,
+    bell: PipeWriter,
     pub(in super::super) from_server: PipeReader,
     pub(in super::super) to_server: PipeWriter,
 }
@@ -73,17 +108,17 @@ pub(in super::super) struct DriverEnds {
 /// # Errors
 /// What the OS answers: usually that there are too many descriptors.
 pub(in super::super) fn ends(count: u16) -> io::Result<(ServerEnds, DriverEnds)> {
-    let (bell, answered) = pipe()?;
+    let (alarm, bell) = pipe()?;
     let (from_driver, to_server) = pipe()?;
     let (from_server, to_driver) = pipe()?;
-    let mut server = ServerEnds { lanes: Vec::new(), bell, from_driver, to_driver };
-    let mut driver = DriverEnds { lanes: Vec::new(), bell: answered, from_server, to_server };
+    let mut server = ServerEnds { lanes: Vec::new(), alarm: Alarm::new(alarm), from_driver, to_driver };
+    let mut driver = DriverEnds { lanes: Vec::new(), bell, from_server, to_server };
     for _ in 0..count {
         let memory = SharedMemory::new(LEN).map_err(io::Error::other)?;
         let (woken, wakes) = pipe()?;
         let (here, there) = lane(&memory).map_err(io::Error::other)?;
         server.lanes.push((here, Bell(wakes)));
-        driver.lanes.push((there, woken));
+        driver.lanes.push((there, Alarm::new(woken)));
     }
     Ok((server, driver))
 }
