@@ -8,6 +8,7 @@
 //!
 //! This is the only library with `unsafe` code; what it exports is safe to use from `#![forbid(unsafe_code)]` crates.
 
+pub mod cpu;
 pub mod dma;
 pub mod error;
 pub mod event;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use rustix::io::Errno;
 use syscall::{
     error::Error as SyscallError,
-    schemev2::{Cqe, CqeOpcode, NewFdFlags, Sqe},
+    schemev2::{Cqe, CqeOpcode, NewFdFlags},
 };
 
 use super::{memory::Memory, operation::Operation};
@@ -29,7 +29,7 @@ impl SchemeRequest {
     /// # Safety
     /// `sqe` comes from the kernel, for this process, and is taken over once.
     #[cfg(target_os = "redox")]
-    pub(crate) unsafe fn from_kernel(sqe: &Sqe) -> Self {
+    pub(crate) unsafe fn from_kernel(sqe: &syscall::schemev2::Sqe) -> Self {
         let memory = match Operation::buffer(sqe) {
             // Addresses and lengths of this process.
             #[allow(clippy::cast_possible_truncation, reason = "addresses have the width of the process")]
@@ -44,7 +44,7 @@ impl SchemeRequest {
 
     /// A request of a test, whose buffer is `buffer`.
     #[cfg(any(test, feature = "model"))]
-    pub fn of_test(sqe: &Sqe, buffer: Arc<Mutex<Vec<u8>>>) -> Self {
+    pub fn of_test(sqe: &syscall::schemev2::Sqe, buffer: Arc<Mutex<Vec<u8>>>) -> Self {
         let memory = match Operation::buffer(sqe) {
             Some(access) => Memory::Owned { bytes: buffer, access },
             None => Memory::None,

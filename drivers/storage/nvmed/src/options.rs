@@ -43,8 +43,7 @@ pub struct Coalescing {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            queues: std::thread::available_parallelism()
-                .map_or(1, |cpus| u16::try_from(cpus.get()).unwrap_or(u16::MAX)),
+            queues: u16::try_from(redox_driver_sys::cpu::count()).unwrap_or(u16::MAX),
             queue_depth: 256,
             polled: false,
             interrupts: InterruptKind::MsiX,

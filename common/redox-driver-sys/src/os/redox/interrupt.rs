@@ -30,6 +30,8 @@ pub(crate) struct InterruptFd {
     level: bool,
     /// The count that was read last.
     seen: AtomicUsize,
+    /// The same number on the boot processor.
+    _twin: Option<File>,
 }
 
 impl fmt::Debug for InterruptFd {
@@ -40,7 +42,7 @@ impl fmt::Debug for InterruptFd {
 
 impl InterruptFd {
     fn new(file: File, name: String, level: bool) -> Result<Self> {
-        let interrupt = InterruptFd { file, name, level, seen: AtomicUsize::new(0) };
+        let interrupt = InterruptFd { file, name, level, seen: AtomicUsize::new(0), _twin: None };
         // The count goes on from the number's last user.
         if let Some(count) = interrupt.count()? {
             interrupt.seen.store(count, Ordering::Relaxed);
@@ -76,7 +78,10 @@ impl InterruptFd {
     }
 
     pub(crate) fn set_affinity(&self, cpu: usize) -> Result<()> {
-        Err(Error::Unsupported(format!("{} to processor {cpu}: Redox delivers to the first one", self.name)))
+        Err(Error::Unsupported(format!(
+            "{} to processor {cpu}: Redox delivers where it was reserved",
+            self.name
+        )))
     }
 
     /// How often it fired, unless that is acknowledged already.
@@ -122,35 +127,79 @@ fn open(path: &str, create: bool) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path)
 }
 
-/// Reserves up to `count` vectors of the boot processor, and says what the device has to send for each.
+/// Reserves up to `count` vectors, one processor's after the other's, and says what the device has to send for each. A
+/// processor is addressed by the number that the kernel gives it.
 pub(super) fn reserve_messages(count: usize) -> Result<Vec<(InterruptFd, Message)>> {
-    let processor = boot_processor()?;
-    let directory = format!("/scheme/irq/cpu-{processor:02x}");
-    let entries = fs::read_dir(&directory).map_err(|error| Error::os(format!("list {directory}"), error))?;
+    let boot = boot_processor()?;
+    let mut processors = processors()?;
+    // The controller's own queue is no load.
+    processors.sort_by_key(|processor| *processor != boot);
     let mut messages = Vec::new();
-    for entry in entries {
-        if messages.len() == count {
-            break;
-        }
-        let entry = entry.map_err(|error| Error::os(format!("list {directory}"), error))?;
-        let number = entry.file_name().to_str().and_then(|name| name.parse::<u8>().ok());
-        let Some(number) = number.filter(|&number| number >= FIRST_MESSAGE) else { continue };
-        let Some(vector) = number.checked_add(FIRST_VECTOR) else { continue };
-        let name = format!("{directory}/{number}");
-        match open(&name, true) {
-            Ok(file) => {
-                let message = Message::new(processor, vector)?;
-                messages.push((InterruptFd::new(file, name, false)?, message));
-            }
-            // Somebody else was faster.
-            Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {}
-            Err(error) => return Err(Error::os(format!("reserve {name}"), error)),
+    for processor in processors.iter().cycle().take(count) {
+        let reserved = match reserve_message(boot, *processor)? {
+            None if *processor != boot => reserve_message(boot, boot)?,
+            reserved => reserved,
+        };
+        match reserved {
+            Some(message) => messages.push(message),
+            None => break,
         }
     }
     if messages.is_empty() {
-        return Err(Error::Unsupported(format!("no vector is left in {directory}")));
+        return Err(Error::Unsupported(format!("no vector of processor {boot} is left")));
     }
     Ok(messages)
+}
+
+/// The numbers of all processors.
+pub(crate) fn processors() -> Result<Vec<u8>> {
+    const PATH: &str = "/scheme/irq";
+    let list = |error| Error::os(format!("list {PATH}"), error);
+    let mut processors = Vec::new();
+    for entry in fs::read_dir(PATH).map_err(list)? {
+        let name = entry.map_err(list)?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("cpu-"));
+        processors.extend(number.and_then(|number| u8::from_str_radix(number, 16).ok()));
+    }
+    Ok(processors)
+}
+
+/// Reserves a vector of `processor`, if one is left.
+///
+/// The kernel knows an interrupt by its number alone: those of the same number on two processors would announce each
+/// other, and giving back one of another processor gives back the boot processor's. So the number is reserved there, too.
+fn reserve_message(boot: u8, processor: u8) -> Result<Option<(InterruptFd, Message)>> {
+    let directory = format!("/scheme/irq/cpu-{processor:02x}");
+    let list = |error| Error::os(format!("list {directory}"), error);
+    for entry in fs::read_dir(&directory).map_err(list)? {
+        let number = entry.map_err(list)?.file_name().to_str().and_then(|name| name.parse::<u8>().ok());
+        let Some(number) = number.filter(|&number| number >= FIRST_MESSAGE) else { continue };
+        let Some(vector) = number.checked_add(FIRST_VECTOR) else { continue };
+        let twin = match processor == boot {
+            true => None,
+            false => match reserve(boot, number)? {
+                Some((twin, _)) => Some(twin),
+                None => continue,
+            },
+        };
+        if let Some((file, name)) = reserve(processor, number)? {
+            let interrupt = InterruptFd { _twin: twin, ..InterruptFd::new(file, name, false)? };
+            return Ok(Some((interrupt, Message::new(processor, vector)?)));
+        }
+    }
+    Ok(None)
+}
+
+/// Reserves this very interrupt, unless somebody else was faster.
+fn reserve(processor: u8, number: u8) -> Result<Option<(File, String)>> {
+    let name = format!("/scheme/irq/cpu-{processor:02x}/{number}");
+    match open(&name, true) {
+        Ok(file) => Ok(Some((file, name))),
+        Err(error) if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {
+            Ok(None)
+        }
+        Err(error) => Err(Error::os(format!("reserve {name}"), error)),
+    }
 }
 
 /// The number of the processor that the system started on.

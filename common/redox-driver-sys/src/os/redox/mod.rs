@@ -8,5 +8,5 @@ mod poller;
 pub(crate) mod scheme;
 
 pub(crate) use function::Claim;
-pub(crate) use interrupt::InterruptFd;
+pub(crate) use interrupt::{InterruptFd, processors};
 pub(crate) use poller::{Poller, coarse_now};
