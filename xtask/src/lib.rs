@@ -9,6 +9,7 @@ pub mod demo;
 pub mod dev;
 pub mod process;
 pub mod progress;
+pub mod redox;
 pub mod rig;
 pub mod smoke;
 pub mod workspace;

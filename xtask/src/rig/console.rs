@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// What a message begins with where other text is on the line before it, or on other lines: on a serial console.
+pub const MARK: &str = "@rig ";
+
 /// One result of a guest's script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
@@ -51,6 +54,12 @@ pub enum Message {
 }
 
 impl Message {
+    /// Parses the message in a line of a serial console, if it has one.
+    #[must_use]
+    pub fn marked(line: &str) -> Option<Self> {
+        line.split_once(MARK).map(|(_, message)| Self::parse(message))
+    }
+
     /// Parses one line.
     #[must_use]
     pub fn parse(line: &str) -> Self {
@@ -116,6 +125,13 @@ mod tests {
         );
         let metric = Metric { name: "iops".to_owned(), value: 3.5, unit: "k/s".to_owned() };
         assert_eq!(Message::parse("METRIC iops 3.5 k/s"), Message::Metric(metric));
+    }
+
+    #[test]
+    fn a_console_has_messages_among_other_lines() {
+        assert_eq!(Message::marked("kernel::startup: READY\r"), None);
+        assert_eq!(Message::marked("torn li@rig EXIT 0\r"), Some(Message::Exit(0)));
+        assert_eq!(Message::marked("@rig nonsense"), Some(Message::Unknown("nonsense".to_owned())));
     }
 
     #[test]

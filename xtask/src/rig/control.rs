@@ -67,19 +67,20 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// Starts to read a control port.
+    /// Starts to read a control port; on a serial console (`console`) messages are marked, and the rest is not for us.
     ///
     /// # Errors
     /// When the connection cannot be shared with the reading thread.
-    pub(super) fn new(stream: UnixStream) -> Result<Self> {
+    pub(super) fn new(stream: UnixStream, console: bool) -> Result<Self> {
         stream.set_write_timeout(Some(Duration::from_secs(20)))?;
         let writer = stream.try_clone()?;
         let (sender, messages) = channel();
         std::thread::spawn(move || {
             for line in BufReader::new(stream).split(b'\n') {
                 let Ok(line) = line else { return };
-                let message = Message::parse(&String::from_utf8_lossy(&line));
-                if sender.send(message).is_err() {
+                let line = String::from_utf8_lossy(&line);
+                let message = if console { Message::marked(&line) } else { Some(Message::parse(&line)) };
+                if message.is_some_and(|message| sender.send(message).is_err()) {
                     return;
                 }
             }

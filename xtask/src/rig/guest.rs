@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::run::{Hook, Host};
-use super::{Rig, initramfs};
+use super::{Qemu, Rig, initramfs};
 
 /// PCI slots of the rig's own devices, out of the way of the devices under test.
 const SLOTS: [(&str, u8); 3] = [("root", 0x18), ("modules", 0x19), ("run", 0x1a)];
@@ -16,10 +16,21 @@ const SLOTS: [(&str, u8); 3] = [("root", 0x18), ("modules", 0x19), ("run", 0x1a)
 /// All that TCG offers, less the fifth level of page tables, which only makes walks longer.
 const CPU: &str = "max,la57=off";
 
+/// What runs in a guest.
+#[derive(Debug, Clone)]
+pub(super) enum System<'a> {
+    /// The rig's Linux, and a script that speaks over a virtio port. It powers off at its end.
+    Linux { rig: &'a Rig, script: String },
+    /// What boots from the guest's first disk. It speaks in marked lines on its serial console
+    /// ([`console::MARK`](super::console::MARK)), and its end is a power cut.
+    Disk,
+}
+
 /// A guest to be started. Devices under test should name their slot (`addr=4`); those from 0x18
 /// on are the rig's.
 pub struct Guest<'a> {
-    pub(super) rig: &'a Rig,
+    qemu: &'a Qemu,
+    pub(super) system: System<'a>,
     pub(super) name: String,
     pub(super) memory: u32,
     pub(super) processors: u32,
@@ -31,7 +42,6 @@ pub struct Guest<'a> {
     pub(super) traces: Vec<String>,
     pub(super) images: BTreeMap<String, PathBuf>,
     pub(super) hooks: BTreeMap<String, Hook<'a>>,
-    pub(super) script: String,
     pub(super) deadline: Duration,
     pub(super) silence: Duration,
     pub(super) interactive: bool,
@@ -51,7 +61,21 @@ impl<'a> Guest<'a> {
     /// # Errors
     /// When that directory cannot be made.
     pub fn new(rig: &'a Rig, name: &str, script: &str) -> Result<Self> {
-        let directory = rig.runs.join(name);
+        let system = System::Linux { rig, script: script.to_owned() };
+        Self::with(&rig.qemu, system, &rig.runs, name)
+    }
+
+    /// Describes a guest that boots by its firmware from a disk of its own. Its files go to `runs`/NAME, which is
+    /// emptied first.
+    ///
+    /// # Errors
+    /// When that directory cannot be made.
+    pub fn from_disk(qemu: &'a Qemu, runs: &Path, name: &str) -> Result<Self> {
+        Self::with(qemu, System::Disk, runs, name)
+    }
+
+    fn with(qemu: &'a Qemu, system: System<'a>, runs: &Path, name: &str) -> Result<Self> {
+        let directory = runs.join(name);
         if directory.exists() {
             std::fs::remove_dir_all(&directory)
                 .with_context(|| format!("cannot empty {}", directory.display()))?;
@@ -59,7 +83,8 @@ impl<'a> Guest<'a> {
         std::fs::create_dir_all(directory.join("share/out"))
             .with_context(|| format!("cannot create {}", directory.display()))?;
         Ok(Self {
-            rig,
+            qemu,
+            system,
             name: name.to_owned(),
             memory: 2048,
             processors: 2,
@@ -71,7 +96,6 @@ impl<'a> Guest<'a> {
             traces: Vec::new(),
             images: BTreeMap::new(),
             hooks: BTreeMap::new(),
-            script: script.to_owned(),
             deadline: Duration::from_secs(600),
             silence: Duration::from_secs(120),
             interactive: false,
@@ -205,11 +229,18 @@ impl<'a> Guest<'a> {
     /// When the image cannot be made.
     pub fn disk(mut self, name: &str, bytes: u64) -> Result<Self> {
         let path = self.image(name, bytes)?;
-        let path = quote(&path);
-        Ok(self.blockdev(&format!(
+        Ok(self.disk_at(name, &path))
+    }
+
+    /// Adds an image that is there already, likewise.
+    #[must_use]
+    pub fn disk_at(mut self, name: &str, path: &Path) -> Self {
+        self.images.insert(name.to_owned(), path.to_owned());
+        let path = quote(path);
+        self.blockdev(&format!(
             "driver=raw,node-name={name},discard=unmap,file.driver=file,file.filename={path},\
              file.discard=unmap"
-        )))
+        ))
     }
 
     /// Adds a block backend that reads zeroes and forgets writes: the cheapest there is.
@@ -218,8 +249,8 @@ impl<'a> Guest<'a> {
         self.blockdev(&format!("driver=null-co,node-name={name},size={bytes},read-zeroes=on"))
     }
 
-    /// Lays out the directory that the guest sees as `/rig`.
-    pub(super) fn share(&self) -> Result<PathBuf> {
+    /// Lays out the directory that a Linux guest sees as `/rig`.
+    fn share(&self, script: &str) -> Result<PathBuf> {
         let share = self.directory.join("share");
         let scripts = share.join("guest");
         std::fs::create_dir_all(&scripts)?;
@@ -230,8 +261,8 @@ impl<'a> Guest<'a> {
             let entry = entry?;
             std::fs::copy(entry.path(), scripts.join(entry.file_name()))?;
         }
-        if !scripts.join(&self.script).is_file() {
-            bail!("there is no guest script {}", source.join(&self.script).display());
+        if !scripts.join(script).is_file() {
+            bail!("there is no guest script {}", source.join(script).display());
         }
         let bin = share.join("bin");
         std::fs::create_dir_all(&bin)?;
@@ -247,7 +278,7 @@ impl<'a> Guest<'a> {
             }
             std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        let mut environment = format!("export RIG_SCRIPT={}\n", shell(&self.script));
+        let mut environment = format!("export RIG_SCRIPT={}\n", shell(script));
         if self.interactive {
             environment.push_str("export RIG_INTERACTIVE=1\n");
         }
@@ -260,57 +291,42 @@ impl<'a> Guest<'a> {
 
     /// The command that starts the guest's QEMU.
     pub(super) fn command(&self, sockets: &Path) -> Result<Command> {
-        let share = self.share()?;
-        let initrd = self.directory.join("initrd");
-        initramfs::write(&self.rig.kernel, &self.rig.root, &initrd)?;
-        // On a busy host the boot's test of the timer interrupt fails, and with interrupt remapping that is a panic.
-        let mut cmdline = "console=ttyS0 panic=-1 no_timer_check rdinit=/init".to_owned();
-        for word in &self.cmdline {
-            cmdline.push(' ');
-            cmdline.push_str(word);
-        }
-        let mut command = self.rig.qemu.command();
+        let mut command = self.qemu.command();
         command
             .args(["-name", &self.name, "-machine", "q35", "-accel", "tcg,thread=multi"])
             .args(["-cpu", CPU, "-m", &self.memory.to_string()])
             .args(["-smp", &self.processors.to_string()])
             .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
-            .args(["-run-with", "exit-with-parent=on"])
-            .arg("-kernel")
-            .arg(&self.rig.kernel.image)
-            .arg("-initrd")
-            .arg(&initrd)
-            .args(["-append", &cmdline]);
-        for (tag, slot) in SLOTS {
-            let (path, readonly) = match tag {
-                "root" => (&self.rig.root, ",readonly=on"),
-                "modules" => (&self.rig.kernel.modules, ",readonly=on"),
-                _ => (&share, ""),
-            };
-            command.arg("-fsdev").arg(format!(
-                "local,id={tag},path={},security_model=none,multidevs=remap{readonly}",
-                quote(path)
-            ));
-            command.arg("-device").arg(format!("virtio-9p-pci,fsdev={tag},mount_tag={tag},addr={slot:#x}"));
-        }
-        for (id, socket) in [("control", "control"), ("monitor", "monitor")] {
-            command.arg("-chardev").arg(format!("socket,id={id},path={}", quote(&sockets.join(socket))));
-        }
-        command
-            .args(["-qmp", "chardev:monitor"])
-            .args(["-device", "virtio-serial-pci,addr=0x1b"])
-            .args(["-device", "virtserialport,chardev=control,name=rig.control"])
-            .args(["-device", "virtio-rng-pci,addr=0x1c"]);
+            .args(["-run-with", "exit-with-parent=on"]);
+        let [control, monitor] = ["control", "monitor"].map(|name| quote(&sockets.join(name)));
         let log = quote(&self.serial_log());
-        command.arg("-chardev").arg(if self.interactive {
-            format!("stdio,id=serial,mux=on,signal=off,logfile={log}")
-        } else {
-            format!("file,id=serial,path={log}")
-        });
-        command.args(["-serial", "chardev:serial"]);
-        if self.interactive {
-            command.args(["-monitor", "chardev:serial"]);
+        command
+            .arg("-chardev")
+            .arg(format!("socket,id=monitor,path={monitor}"))
+            .args(["-qmp", "chardev:monitor"])
+            .args(["-device", "virtio-rng-pci,addr=0x1c"]);
+        match &self.system {
+            System::Linux { rig, script } => {
+                self.boot_linux(&mut command, rig, &self.share(script)?)?;
+                command
+                    .arg("-chardev")
+                    .arg(format!("socket,id=control,path={control}"))
+                    .args(["-device", "virtio-serial-pci,addr=0x1b"])
+                    .args(["-device", "virtserialport,chardev=control,name=rig.control"]);
+                command.arg("-chardev").arg(if self.interactive {
+                    format!("stdio,id=serial,mux=on,signal=off,logfile={log}")
+                } else {
+                    format!("file,id=serial,path={log}")
+                });
+                if self.interactive {
+                    command.args(["-monitor", "chardev:serial"]);
+                }
+            }
+            System::Disk => {
+                command.arg("-chardev").arg(format!("socket,id=serial,path={control},logfile={log}"));
+            }
         }
+        command.args(["-serial", "chardev:serial"]);
         if !self.traces.is_empty() {
             for pattern in &self.traces {
                 command.arg("-trace").arg(format!("enable={pattern}"));
@@ -319,6 +335,32 @@ impl<'a> Guest<'a> {
         }
         command.args(&self.arguments);
         Ok(command)
+    }
+
+    /// Kernel, initramfs and shares of a Linux guest.
+    fn boot_linux(&self, command: &mut Command, rig: &Rig, share: &Path) -> Result<()> {
+        let initrd = self.directory.join("initrd");
+        initramfs::write(&rig.kernel, &rig.root, &initrd)?;
+        // On a busy host the boot's test of the timer interrupt fails, and with interrupt remapping that is a panic.
+        let mut cmdline = "console=ttyS0 panic=-1 no_timer_check rdinit=/init".to_owned();
+        for word in &self.cmdline {
+            cmdline.push(' ');
+            cmdline.push_str(word);
+        }
+        command.arg("-kernel").arg(&rig.kernel.image).arg("-initrd").arg(&initrd).args(["-append", &cmdline]);
+        for (tag, slot) in SLOTS {
+            let (path, readonly) = match tag {
+                "root" => (rig.root.as_path(), ",readonly=on"),
+                "modules" => (rig.kernel.modules.as_path(), ",readonly=on"),
+                _ => (share, ""),
+            };
+            command.arg("-fsdev").arg(format!(
+                "local,id={tag},path={},security_model=none,multidevs=remap{readonly}",
+                quote(path)
+            ));
+            command.arg("-device").arg(format!("virtio-9p-pci,fsdev={tag},mount_tag={tag},addr={slot:#x}"));
+        }
+        Ok(())
     }
 
     pub(super) fn serial_log(&self) -> PathBuf {

@@ -76,15 +76,8 @@ impl Rig {
     /// # Errors
     /// When something is missing and cannot be had; the message says what and how to get it.
     pub fn prepare(options: &Options, target: &Path) -> Result<Self> {
-        let dir = options.directory(target);
-        std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        let dir = dir.canonicalize()?;
-        // Two commands started at once must not unpack into the same trees.
-        let lock = File::create(dir.join("lock"))?;
-        lock.lock().context("cannot lock the rig's directory")?;
-
-        let archive = Archive::new(options.mirror.clone(), dir.join("cache"));
-        let releases = Releases { archive, opened: Default::default() };
+        let (dir, _lock) = directory(options, target)?;
+        let releases = Releases::new(options, &dir);
         let root = match &options.root {
             Some(root) => userland::check(root)?,
             None => userland::obtain(&releases, &dir)?,
@@ -93,11 +86,40 @@ impl Rig {
             (Some(image), Some(modules)) => Kernel::given(image, modules)?,
             _ => Kernel::obtain(&releases, &dir, &root)?,
         };
-        let qemu = match &options.qemu {
-            Some(path) => Qemu::given(path)?,
-            None => Qemu::obtain(&releases, &dir)?,
-        };
-        Ok(Self { qemu, kernel, root, runs: target.join("runs") })
+        let qemu = qemu(options, &releases, &dir)?;
+        Ok(Self { qemu, kernel, root, runs: runs(target) })
+    }
+}
+
+/// Obtains the emulator alone, for guests that bring their own system.
+///
+/// # Errors
+/// As [`Rig::prepare`].
+pub fn emulator(options: &Options, target: &Path) -> Result<Qemu> {
+    let (dir, _lock) = directory(options, target)?;
+    qemu(options, &Releases::new(options, &dir), &dir)
+}
+
+/// Where runs leave their files.
+#[must_use]
+pub fn runs(target: &Path) -> PathBuf {
+    target.join("runs")
+}
+
+/// The rig's directory, locked: two commands started at once must not unpack into the same trees.
+fn directory(options: &Options, target: &Path) -> Result<(PathBuf, File)> {
+    let dir = options.directory(target);
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let dir = dir.canonicalize()?;
+    let lock = File::create(dir.join("lock"))?;
+    lock.lock().context("cannot lock the rig's directory")?;
+    Ok((dir, lock))
+}
+
+fn qemu(options: &Options, releases: &Releases, dir: &Path) -> Result<Qemu> {
+    match &options.qemu {
+        Some(path) => Qemu::given(path),
+        None => Qemu::obtain(releases, dir),
     }
 }
 
@@ -109,6 +131,11 @@ struct Releases {
 }
 
 impl Releases {
+    fn new(options: &Options, dir: &Path) -> Self {
+        let archive = Archive::new(options.mirror.clone(), dir.join("cache"));
+        Self { archive, opened: Default::default() }
+    }
+
     fn open(&self, release: &str) -> Result<std::rc::Rc<crate::debian::Apt>> {
         if let Some(apt) = self.opened.borrow().get(release) {
             return Ok(apt.clone());

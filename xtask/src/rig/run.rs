@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::console::{Check, Message, Metric};
 use super::control::{Control, Endpoint};
-use super::guest::Guest;
+use super::guest::{Guest, System};
 use super::qmp::Qmp;
 use crate::process::tail;
 
@@ -100,7 +100,8 @@ impl Guest<'_> {
         let started = Instant::now();
         let mut qemu = Running(command.spawn().context("cannot start QEMU")?);
         let result = (|| {
-            let control = Control::new(control.accept(&mut qemu.0)?)?;
+            let console = matches!(self.system, System::Disk);
+            let control = Control::new(control.accept(&mut qemu.0)?, console)?;
             let qmp = Qmp::new(monitor.accept(&mut qemu.0)?)?;
             self.listen(&mut qemu, control, qmp, started, observe)
         })();
@@ -157,7 +158,12 @@ impl Guest<'_> {
                     }
                     observe(&message);
                     if matches!(message, Message::Exit(_)) {
-                        qemu.end(POWER_OFF)?;
+                        match self.system {
+                            System::Linux { .. } => {
+                                qemu.end(POWER_OFF)?;
+                            }
+                            System::Disk => qemu.cut(),
+                        }
                         outcome.elapsed = started.elapsed();
                         return Ok(outcome);
                     }
@@ -230,11 +236,18 @@ impl Running {
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
+impl Running {
+    /// Cuts the guest's power: what its devices have not been given is lost.
+    fn cut(&mut self) {
         if matches!(self.0.try_wait(), Ok(None)) {
             let _ = self.0.kill();
             let _ = self.0.wait();
         }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.cut();
     }
 }

@@ -1,0 +1,3 @@
+//! `cargo xtask redox`: our daemons on a Redox that the user built.
+
+pub mod initfs;
