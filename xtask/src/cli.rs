@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::rig::{self, Rig};
-use crate::{bench, demo, dev, smoke, workspace};
+use crate::{bench, demo, dev, redox, smoke, workspace};
 
 /// Developer commands of the Red Bear drivers.
 #[derive(Debug, Parser)]
@@ -33,7 +33,9 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
-    /// Type-check every crate for Redox with the stable toolchain
+    /// Try the daemons on a Redox that you built; writes target/redox/report/report.html
+    Redox(Box<redox::Request>),
+    /// Type-check and lint every crate for Redox with the stable toolchain
     RedoxCheck {
         #[command(flatten)]
         rig: rig::Options,
@@ -73,6 +75,7 @@ pub fn run() -> Result<ExitCode> {
             let good = counts.failed == 0 && counts.passed > 0;
             Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        Command::Redox(request) => redox::run(&request, &target),
         Command::RedoxCheck { rig } => dev::redox::run(&rig).map(|()| ExitCode::SUCCESS),
         Command::Ci { rig } => dev::ci::run(&rig).map(|()| ExitCode::SUCCESS),
         Command::Fetch { rig } => {

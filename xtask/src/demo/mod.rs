@@ -3,13 +3,13 @@
 mod html;
 mod nvmed;
 mod plot;
-mod report;
+pub(crate) mod report;
 mod runner;
 
 use anyhow::{Result, bail};
 
-pub(crate) use runner::print;
 pub use runner::{Selection, interact, run};
+pub(crate) use runner::{finish, judge, print};
 
 use crate::rig::Guest;
 
@@ -66,12 +66,12 @@ pub struct Curve {
 }
 
 /// A check that any driver must pass.
-const fn always(name: &'static str) -> Expected {
+pub(crate) const fn always(name: &'static str) -> Expected {
     Expected { name, daemon_only: false }
 }
 
 /// A check of our daemon.
-const fn ours(name: &'static str) -> Expected {
+pub(crate) const fn ours(name: &'static str) -> Expected {
     Expected { name, daemon_only: true }
 }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::html::{STYLE, escape};
 use super::{Curve, plot};
 use crate::process::{output, tail};
-use crate::rig::Rig;
+use crate::rig::Qemu;
 use crate::rig::console::{Check, Metric};
 use crate::workspace;
 
@@ -20,27 +20,29 @@ const LOG_LINES: usize = 60;
 
 /// One guest's part of the report.
 #[derive(Debug)]
-pub(super) struct Section {
-    pub(super) driver: &'static str,
-    pub(super) title: &'static str,
-    pub(super) guest: &'static str,
-    pub(super) curves: &'static [Curve],
-    pub(super) checks: Vec<Check>,
-    pub(super) metrics: BTreeMap<String, Metric>,
-    pub(super) notes: Vec<String>,
-    pub(super) boot: Duration,
-    pub(super) elapsed: Duration,
-    pub(super) directory: Option<PathBuf>,
+pub(crate) struct Section {
+    pub(crate) driver: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) guest: &'static str,
+    pub(crate) curves: &'static [Curve],
+    pub(crate) checks: Vec<Check>,
+    pub(crate) metrics: BTreeMap<String, Metric>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) boot: Duration,
+    pub(crate) elapsed: Duration,
+    pub(crate) directory: Option<PathBuf>,
 }
 
-/// What the demo ran on.
+/// What it ran on.
 #[derive(Debug)]
-pub(super) struct Environment {
+pub(crate) struct Environment {
+    title: &'static str,
     rows: Vec<(&'static str, String)>,
 }
 
 impl Environment {
-    pub(super) fn find(rig: &Rig, linux: bool, built_elsewhere: bool) -> Self {
+    /// What every report tells.
+    pub(crate) fn new(title: &'static str, qemu: &Qemu, built_elsewhere: bool) -> Self {
         let git = |arguments: &[&str]| {
             let mut command = std::process::Command::new("git");
             command.args(arguments);
@@ -52,18 +54,21 @@ impl Environment {
         let threads = std::thread::available_parallelism().map_or(0, usize::from);
         let rustc = output(std::process::Command::new("rustc").arg("--version")).unwrap_or_default();
         let programs = if built_elsewhere { "built elsewhere" } else { "built from this commit" };
-        let subject = if linux { "Linux's own driver (a trial of the scenario)" } else { "our daemon" };
         Self {
+            title,
             rows: vec![
-                ("Under test", subject.to_owned()),
                 ("Commit", commit),
                 ("Programs", programs.to_owned()),
-                ("QEMU", format!("{}, TCG", rig.qemu.version)),
-                ("Guest kernel", rig.kernel.version.clone()),
+                ("QEMU", format!("{}, TCG", qemu.version)),
                 ("Compiler", rustc.trim().to_owned()),
                 ("Host processors", threads.to_string()),
             ],
         }
+    }
+
+    /// Adds what this report tells besides.
+    pub(crate) fn add(&mut self, name: &'static str, value: &str) {
+        self.rows.push((name, value.to_owned()));
     }
 }
 
@@ -71,7 +76,7 @@ impl Environment {
 ///
 /// # Errors
 /// When the files cannot be written.
-pub(super) fn write(dir: &Path, environment: &Environment, sections: &[Section]) -> Result<PathBuf> {
+pub(crate) fn write(dir: &Path, environment: &Environment, sections: &[Section]) -> Result<PathBuf> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let path = dir.join("report.html");
     let bench = dir.with_file_name("bench");
@@ -123,10 +128,11 @@ fn html(environment: &Environment, sections: &[Section], bench: &Path) -> String
     let failed = all().filter(|check| !check.passed).count();
     let passed = all().count().saturating_sub(failed);
     let class = if failed == 0 && passed > 0 { "good" } else { "bad" };
+    let title = escape(environment.title);
     let mut page = format!(
         "<!doctype html><html lang='en'><meta charset='utf-8'>\
-         <meta name='viewport' content='width=device-width'><title>Red Bear drivers: demo</title>\
-         <style>{STYLE}</style><h1>Red Bear drivers: demo</h1>\
+         <meta name='viewport' content='width=device-width'><title>{title}</title>\
+         <style>{STYLE}</style><h1>{title}</h1>\
          <p class='sum {class}'>{passed} checks passed, {failed} failed</p><dl>"
     );
     for (name, value) in &environment.rows {
@@ -262,7 +268,7 @@ mod tests {
         std::fs::create_dir_all(dir.path().join("share/out")).unwrap();
         std::fs::write(dir.path().join("share/out/kill.log"), "100, 5, 1, 0\n").unwrap();
         std::fs::write(dir.path().join("share/out/nvmed.txt"), "daemon's <words>\n").unwrap();
-        let environment = Environment { rows: vec![("QEMU", "11".to_owned())] };
+        let environment = Environment { title: "t", rows: vec![("QEMU", "11".to_owned())] };
         let path = write(&dir.path().join("demo"), &environment, &[section(dir.path().to_owned())]).unwrap();
         let page = std::fs::read_to_string(path).unwrap();
         for wanted in

@@ -1,7 +1,7 @@
 //! Runs the guests of a demo and judges what they report.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::report::{Environment, Section};
-use super::{Driver, Plan, find, report};
+use super::{Plan, find, report};
 use crate::rig::console::{Check, Message};
 use crate::rig::run::Outcome;
 use crate::rig::{self, Guest, Rig};
@@ -42,7 +42,10 @@ pub fn run(options: &Selection) -> Result<ExitCode> {
     let target = workspace::target()?;
     let rig = Rig::prepare(&options.rig, &target)?;
     // Before the guests run: the checkout may have moved on afterwards.
-    let environment = Environment::find(&rig, options.linux, options.programs.is_some());
+    let mut environment = Environment::new("Red Bear drivers: demo", &rig.qemu, options.programs.is_some());
+    let subject = if options.linux { "Linux's own driver (a trial of the scenario)" } else { "our daemon" };
+    environment.add("Under test", subject);
+    environment.add("Guest kernel", &rig.kernel.version);
     let mut sections = Vec::new();
     for driver in drivers {
         println!("{}: {}", driver.name, driver.summary);
@@ -65,10 +68,18 @@ pub fn run(options: &Selection) -> Result<ExitCode> {
                 guest = guest.program(program);
             }
             let result = guest.run(&mut print);
-            sections.push(judge(&driver, plan, options.linux, result, started.elapsed()));
+            sections.push(judge(driver.name, plan, options.linux, result, started.elapsed()));
         }
     }
-    let path = report::write(&target.join("demo"), &environment, &sections)?;
+    finish(&target.join("demo"), &environment, &sections)
+}
+
+/// Writes the report into a directory and says how it went.
+///
+/// # Errors
+/// When the report cannot be written.
+pub(crate) fn finish(directory: &Path, environment: &Environment, sections: &[Section]) -> Result<ExitCode> {
+    let path = report::write(directory, environment, sections)?;
     let all = || sections.iter().flat_map(|section| &section.checks);
     let failed = all().filter(|check| !check.passed).count();
     println!("\n{} checks passed, {failed} failed", all().count().saturating_sub(failed));
@@ -103,7 +114,15 @@ pub fn interact(driver: &str, options: &rig::Options) -> Result<ExitCode> {
 }
 
 /// Puts together what a guest reported and what it should have reported.
-fn judge(driver: &Driver, plan: &Plan, linux: bool, result: Result<Outcome>, elapsed: Duration) -> Section {
+///
+/// With `peer` the scenario was tried on the peer's driver, which has not all that ours has.
+pub(crate) fn judge(
+    driver: &'static str,
+    plan: &Plan,
+    peer: bool,
+    result: Result<Outcome>,
+    elapsed: Duration,
+) -> Section {
     let (outcome, error) = match result {
         Ok(outcome) => (Some(outcome), None),
         Err(error) => (None, Some(format!("{error:#}"))),
@@ -115,7 +134,7 @@ fn judge(driver: &Driver, plan: &Plan, linux: bool, result: Result<Outcome>, ela
         detail: detail.to_owned(),
         took: Duration::ZERO,
     };
-    for expected in plan.checks.iter().filter(|expected| !(linux && expected.daemon_only)) {
+    for expected in plan.checks.iter().filter(|expected| !(peer && expected.daemon_only)) {
         if !checks.iter().any(|check| check.name == expected.name) {
             checks.push(missing("not reported", expected.name));
         }
@@ -133,7 +152,7 @@ fn judge(driver: &Driver, plan: &Plan, linux: bool, result: Result<Outcome>, ela
         .map(|outcome| outcome.metrics.iter().map(|metric| (metric.name.clone(), metric.clone())).collect())
         .unwrap_or_else(BTreeMap::new);
     Section {
-        driver: driver.name,
+        driver,
         title: plan.title,
         guest: plan.name,
         curves: plan.curves,
@@ -195,7 +214,7 @@ mod tests {
     }
 
     fn failures(linux: bool, result: Result<Outcome>) -> Vec<String> {
-        let section = judge(&DRIVERS[0], &PLAN, linux, result, Duration::ZERO);
+        let section = judge(DRIVERS[0].name, &PLAN, linux, result, Duration::ZERO);
         section.checks.iter().filter(|check| !check.passed).map(|check| check.name.clone()).collect()
     }
 

@@ -24,10 +24,7 @@ pub const TARGET: &str = "x86_64-unknown-redox";
 /// # Errors
 /// When the library's source cannot be had or something doesn't check.
 pub fn run(options: &rig::Options) -> Result<()> {
-    let target = workspace::target()?;
-    let dir = target.join("redox");
-    std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let compiler = rustc(&dir, options, &target)?;
+    let compiler = Compiler::find(options, &workspace::target()?)?;
     let names: Vec<String> = workspace::packages()?
         .into_iter()
         .filter(workspace::Package::supports_redox)
@@ -38,17 +35,10 @@ pub fn run(options: &rig::Options) -> Result<()> {
     }
     for tool in ["check", "clippy"] {
         println!("cargo {tool} for {TARGET}: {}", names.join(", "));
-        let mut command = workspace::cargo()?;
-        command.args([tool, "--quiet", "-Zbuild-std=std,panic_abort", "--target", TARGET]);
-        command.arg("--target-dir").arg(dir.join("target"));
+        let mut command = compiler.cargo(tool)?;
         command.args(names.iter().flat_map(|name| ["-p", name]));
         if tool == "clippy" {
             command.args(["--", "-D", "warnings"]);
-        }
-        command.env("RUSTC", &compiler.program).env("RUSTC_BOOTSTRAP", "1");
-        if let Some(sysroot) = &compiler.sysroot {
-            // clippy's driver replaces the compiler and takes the sysroot from here.
-            command.env("SYSROOT", sysroot);
         }
         let status = command.status().context("cannot start cargo")?;
         if !status.success() {
@@ -59,10 +49,41 @@ pub fn run(options: &rig::Options) -> Result<()> {
 }
 
 /// A compiler whose sysroot has the library's source.
-struct Compiler {
+#[derive(Debug)]
+pub struct Compiler {
     program: PathBuf,
     /// The sysroot, where it is not the toolchain's own.
     sysroot: Option<PathBuf>,
+    /// Where it leaves what it makes.
+    pub target: PathBuf,
+}
+
+impl Compiler {
+    /// Obtains the library's source, unless the toolchain has it.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub fn find(options: &rig::Options, target: &Path) -> Result<Self> {
+        let dir = target.join("redox");
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        rustc(&dir, options, target)
+    }
+
+    /// A `cargo` that does something with crates and the library for Redox.
+    ///
+    /// # Errors
+    /// As [`workspace::cargo`].
+    pub fn cargo(&self, what: &str) -> Result<Command> {
+        let mut command = workspace::cargo()?;
+        command.args([what, "--quiet", "-Zbuild-std=std,panic_abort", "--target", TARGET]);
+        command.arg("--target-dir").arg(&self.target);
+        command.env("RUSTC", &self.program).env("RUSTC_BOOTSTRAP", "1");
+        if let Some(sysroot) = &self.sysroot {
+            // clippy's driver replaces the compiler and takes the sysroot from here.
+            command.env("SYSROOT", sysroot);
+        }
+        Ok(command)
+    }
 }
 
 /// The toolchain's compiler, or a wrapper that gives it another sysroot.
@@ -70,7 +91,7 @@ fn rustc(dir: &Path, options: &rig::Options, target: &Path) -> Result<Compiler> 
     let real = std::env::var_os("RUSTC").map_or_else(|| PathBuf::from("rustc"), PathBuf::from);
     let sysroot = PathBuf::from(output(Command::new(&real).args(["--print", "sysroot"]))?.trim());
     if sysroot.join("lib/rustlib/src/rust/library/Cargo.lock").exists() {
-        return Ok(Compiler { program: real, sysroot: None });
+        return Ok(Compiler { program: real, sysroot: None, target: dir.join("target") });
     }
     let verbose = output(Command::new(&real).arg("-vV"))?;
     let field = |name: &str| {
@@ -97,7 +118,7 @@ fn rustc(dir: &Path, options: &rig::Options, target: &Path) -> Result<Compiler> 
         std::fs::write(&wrapper, script)?;
         std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755))?;
     }
-    Ok(Compiler { program: wrapper, sysroot: Some(shadow) })
+    Ok(Compiler { program: wrapper, sysroot: Some(shadow), target: dir.join("target") })
 }
 
 /// Makes a link, replacing one that leads elsewhere.

@@ -1,3 +1,106 @@
-//! `cargo xtask redox`: our daemons on a Redox that the user built.
+//! `cargo xtask redox`: our daemons on a Redox that the user built. See `docs/redox.md`.
 
+mod bench;
+mod check;
+mod data;
+mod image;
 pub mod initfs;
+mod parts;
+mod plans;
+mod programs;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+
+use self::initfs::{Initfs, Node};
+use self::parts::Parts;
+use self::programs::NVMED;
+use crate::rig;
+
+/// What the user asked for.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Request {
+    #[command(subcommand)]
+    task: Option<Task>,
+    /// Boot only the guests with these names
+    #[arg(long, value_name = "GUEST")]
+    only: Vec<String>,
+    /// Try the boots on upstream's driver instead of ours, leaving out what only ours has
+    #[arg(long)]
+    upstream: bool,
+    #[command(flatten)]
+    parts: Parts,
+    #[command(flatten)]
+    rig: rig::Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Put our storage driver into an initfs in place of upstream's; without --out, list what an initfs has
+    Initfs(InitfsRequest),
+    /// Measure our driver beside upstream's; writes target/bench/nvmed-redox.json
+    Bench(bench::Request),
+}
+
+#[derive(Debug, Args)]
+struct InitfsRequest {
+    /// The initfs with upstream's driver, as a build's usr/lib/boot/initfs
+    #[arg(value_name = "FILE")]
+    from: PathBuf,
+    /// Where the new one goes
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    parts: Parts,
+    #[command(flatten)]
+    rig: rig::Options,
+}
+
+/// Does what the user asked for.
+///
+/// # Errors
+/// When something is missing or fails. Failed checks end it with a failure status.
+pub fn run(request: &Request, target: &Path) -> Result<ExitCode> {
+    match &request.task {
+        None => {
+            let selection = check::Selection { only: request.only.clone(), upstream: request.upstream };
+            check::run(&request.parts, &request.rig, &selection, target)
+        }
+        Some(Task::Initfs(request)) => make_initfs(request, target).map(|()| ExitCode::SUCCESS),
+        Some(Task::Bench(request)) => bench::run(request, target),
+    }
+}
+
+fn make_initfs(request: &InitfsRequest, target: &Path) -> Result<()> {
+    let mut initfs = image::read_initfs(&request.from)?;
+    let Some(out) = &request.out else {
+        list(&initfs);
+        return Ok(());
+    };
+    for program in &programs::obtain(&request.parts, &request.rig, target, &[NVMED])? {
+        println!("{}", image::install(&mut initfs, NVMED, program)?);
+    }
+    let bytes = initfs.write()?;
+    // What was written is what will be read at boot.
+    Initfs::read(&bytes).context("the new initfs cannot be read")?;
+    fs::write(out, &bytes).with_context(|| format!("cannot write {}", out.display()))?;
+    println!("{}: {} bytes", out.display(), bytes.len());
+    Ok(())
+}
+
+fn list(initfs: &Initfs) {
+    println!("bootstrap program: {} bytes, entry {:#x}", initfs.bootstrap.len(), initfs.entry);
+    initfs.walk(&mut |path, node| match node {
+        Node::File { data, executable } => {
+            let kind = if *executable { 'x' } else { '-' };
+            println!("{kind} {:>9} {path}", data.len());
+        }
+        Node::Directory(_) => println!("d {:>9} {path}", ""),
+        Node::Link(to) => println!("l {:>9} {path} -> {}", "", String::from_utf8_lossy(to)),
+    });
+}

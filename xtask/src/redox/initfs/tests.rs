@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::cast_possible_truncation)]
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,45 @@
+//! The system runs from a disk of the driver.
+
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+use redox_guest::console::Console;
+use redox_guest::disk::DiskScheme;
+use redox_guest::{pattern, system};
+use syscall::error::ENOLCK;
+
+use super::refused;
+use crate::Subject;
+
+/// Where the file is written.
+const FILE: &str = "/disk-check.boot";
+
+pub(crate) fn run(console: &Console, subject: &Subject) -> bool {
+    console.check("the root file system is on the driver", || root(subject))
+        & console.check("a file on the root file system is written and read", file)
+}
+
+fn root(subject: &Subject) -> Result<String> {
+    let processes = system::processes(&subject.driver)?;
+    if processes.is_empty() {
+        bail!("no process is called {}", subject.driver);
+    }
+    let disk = DiskScheme { name: subject.root.clone() };
+    // The file system has it open.
+    refused("open its disk", disk.try_open("1"), ENOLCK)?;
+    let report = disk.inspect().context("this is no driver of ours")?;
+    Ok(format!("{} processes; {}", processes.len(), report.lines().next().unwrap_or_default()))
+}
+
+fn file() -> Result<String> {
+    let mut written = vec![0; 3 << 20];
+    pattern::fill(1, 0, &mut written);
+    fs::write(FILE, &written).with_context(|| format!("write {FILE}"))?;
+    let read = fs::read(FILE).with_context(|| format!("read {FILE}"))?;
+    if read.len() != written.len() {
+        bail!("{FILE} has {} bytes instead of {}", read.len(), written.len());
+    }
+    pattern::verify(1, 0, &read)?;
+    fs::remove_file(FILE).with_context(|| format!("remove {FILE}"))?;
+    Ok(format!("{} bytes", read.len()))
+}

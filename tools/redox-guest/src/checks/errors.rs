@@ -1,0 +1,70 @@
+//! Wrong paths, offsets and lengths get the right errors.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use anyhow::{Context, Result};
+use redox_guest::console::Console;
+use redox_guest::disk::DiskScheme;
+use syscall::error::{EINVAL, ENOENT, ENOLCK, ENOSPC};
+
+use super::{refused, same};
+use crate::Subject;
+
+const BLOCK: usize = 512;
+
+pub(crate) fn run(console: &Console, subject: &Subject) -> bool {
+    let disk = subject.disk();
+    console.check("paths that name nothing are refused", || paths(&disk))
+        & console.check("a disk and its partitions are opened once", || exclusive(&disk))
+        & console.check("what is not whole blocks is refused", || unaligned(&disk))
+        & console.check("a disk ends where it ends", || end(&disk, subject.bytes))
+}
+
+fn paths(disk: &DiskScheme) -> Result<String> {
+    let names = ["0", "2", "99", "1p2", "1p99", "2p0", "x", "1p", "p0", "1x", "1p0p0", "-1", "4294967297"];
+    for name in names {
+        refused(name, disk.try_open(name), ENOENT)?;
+    }
+    Ok(format!("{} names", names.len()))
+}
+
+fn exclusive(disk: &DiskScheme) -> Result<String> {
+    let whole = disk.open("1")?;
+    for node in ["1", "1p0", "1p1"] {
+        refused(node, disk.try_open(node), ENOLCK)?;
+    }
+    drop(whole);
+    let first = disk.open("1p0")?;
+    let second = disk.open("1p1")?;
+    refused("1 beside its partitions", disk.try_open("1"), ENOLCK)?;
+    refused("1p1 again", disk.try_open("1p1"), ENOLCK)?;
+    drop((first, second));
+    drop(disk.open("1")?);
+    Ok("and again after they were closed".to_owned())
+}
+
+fn unaligned(disk: &DiskScheme) -> Result<String> {
+    let node = disk.open("1p1")?;
+    let mut buffer = vec![0; 2 * BLOCK];
+    let cases = [(1, 0), (BLOCK - 1, 0), (BLOCK + 1, 0), (BLOCK, 1), (BLOCK, BLOCK as u64 / 2), (100, 100)];
+    for (length, offset) in cases {
+        let data = buffer.get_mut(..length).context("the buffer is larger")?;
+        refused(&format!("read {length} at {offset}"), node.read_at(data, offset), EINVAL)?;
+        refused(&format!("write {length} at {offset}"), node.write_at(data, offset), EINVAL)?;
+    }
+    Ok(format!("{} reads and writes", 2 * cases.len()))
+}
+
+fn end(disk: &DiskScheme, bytes: u64) -> Result<String> {
+    let node: File = disk.open("1")?;
+    let mut buffer = vec![0; 4 * BLOCK];
+    let block = BLOCK as u64;
+    same("bytes read at the end", node.read_at(&mut buffer, bytes).context("read at the end")?, 0)?;
+    same("bytes read beyond it", node.read_at(&mut buffer, bytes + 8 * block).context("read beyond")?, 0)?;
+    let across = node.read_at(&mut buffer, bytes - 3 * block).context("read across the end")?;
+    same("bytes read across it", across, 3 * BLOCK)?;
+    refused("write at the end", node.write_at(&buffer, bytes), ENOSPC)?;
+    refused("write beyond it", node.write_at(&buffer, bytes + 8 * block), ENOSPC)?;
+    Ok(format!("after {bytes} bytes"))
+}

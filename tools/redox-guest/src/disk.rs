@@ -1,0 +1,47 @@
+//! A disk scheme as its clients see it.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+/// A disk scheme by its name, as `disk.pci-0000-00-05.0-nvme`.
+#[derive(Debug, Clone)]
+pub struct DiskScheme {
+    /// The name.
+    pub name: String,
+}
+
+impl DiskScheme {
+    /// The path of a node, as `1` or `1p0`.
+    #[must_use]
+    pub fn path(&self, node: &str) -> PathBuf {
+        PathBuf::from(format!("/scheme/{}/{node}", self.name))
+    }
+
+    /// Opens a node for reading and writing.
+    ///
+    /// # Errors
+    /// What the scheme answers.
+    pub fn try_open(&self, node: &str) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open(self.path(node))
+    }
+
+    /// Opens a node for reading and writing.
+    ///
+    /// # Errors
+    /// What the scheme answers, with the path.
+    pub fn open(&self, node: &str) -> Result<File> {
+        self.try_open(node).with_context(|| format!("open {}", self.path(node).display()))
+    }
+
+    /// The driver's report on itself. Only ours have one.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn inspect(&self) -> Result<String> {
+        let path = self.path("inspect");
+        std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
+    }
+}

@@ -1,0 +1,340 @@
+//! `cargo xtask redox bench`: our driver beside upstream's, in interleaved boots of the same system.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+
+use super::check::with_disks;
+use super::image::{Driver, Recipe};
+use super::parts::{Parts, System};
+use super::programs::{self, BENCH, NVMED};
+use crate::bench::measure::Count;
+use crate::bench::programs::plugin;
+use crate::bench::report::{self, Entry};
+use crate::bench::results::{self, Window};
+use crate::bench::stats;
+use crate::progress::Step;
+use crate::rig::{self, Guest, Qemu};
+
+/// What the user asked for.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Request {
+    /// Interleaved pairs of boots per figure
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pairs: u16,
+    /// A tenth of the work in two pairs: a look, not a result
+    #[arg(long, conflicts_with = "pairs")]
+    quick: bool,
+    /// Measure upstream's driver against itself: shows how far the ratios can be trusted
+    #[arg(long)]
+    self_check: bool,
+    #[command(flatten)]
+    parts: Parts,
+    #[command(flatten)]
+    rig: rig::Options,
+}
+
+/// Capacity of the disk, which reads zeroes and costs nothing.
+const DISK: u64 = 8 << 30;
+
+/// Fixed work.
+#[derive(Debug, Clone, Copy)]
+struct Job {
+    name: &'static str,
+    pattern: &'static str,
+    size: u32,
+    threads: u32,
+    count: u32,
+}
+
+const JOBS: [Job; 3] = [
+    Job { name: "1 MiB seqread, 1 thread", pattern: "seqread", size: 1 << 20, threads: 1, count: 400 },
+    Job { name: "4 KiB randread, 1 thread", pattern: "randread", size: 4096, threads: 1, count: 4000 },
+    Job { name: "4 KiB randread, 32 threads", pattern: "randread", size: 4096, threads: 32, count: 9600 },
+];
+
+/// What a job came to in one boot.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Sample {
+    operations: f64,
+    seconds: f64,
+    window: Option<Window>,
+}
+
+/// Measures, writes `target/bench/nvmed-redox.json` and `.html`, and prints the figures.
+///
+/// # Errors
+/// When something is missing or a boot fails.
+pub(super) fn run(request: &Request, target: &Path) -> Result<ExitCode> {
+    let system = request.parts.system()?;
+    let wanted = if request.self_check { &[BENCH][..] } else { &[BENCH, NVMED] };
+    let built = programs::obtain(&request.parts, &request.rig, target, wanted)?;
+    let [bench, nvmed @ ..] = &built[..] else { bail!("no program") };
+    let ours = nvmed.first().map_or(Driver::Upstream, |program| Driver::Ours(program.clone()));
+    let plugin = plugin(target)?;
+    let qemu = rig::emulator(&request.rig, target)?;
+    let (pairs, shrink) = if request.quick { (2, 10) } else { (request.pairs, 1) };
+    let sides = [("ours", ours), ("upstream", Driver::Upstream)];
+    let arguments = arguments(shrink);
+    let work = target.join("redox/bench");
+    std::fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
+    let step = Step::begin("make the disks");
+    let mut images = Vec::new();
+    for (name, driver) in sides {
+        let image = work.join(format!("{name}.img"));
+        let recipe = Recipe { system: &system, driver, program: bench, arguments: arguments.clone() };
+        recipe.make(&work, &image)?;
+        images.push((name, image));
+    }
+    step.done("made");
+    let (name, title, peer) = if request.self_check {
+        ("nvmed-redox-self-check", "Upstream's nvmed on Redox against itself", "upstream's nvmed")
+    } else {
+        ("nvmed-redox", "nvmed on Redox beside upstream's", "upstream's nvmed")
+    };
+    let boots = Boots { qemu: &qemu, plugin: &plugin, target, system: &system };
+    let mut entries = Vec::new();
+    for count in [Count::Instructions, Count::Mmio, Count::Nothing] {
+        let mut measured = Vec::new();
+        for pair in 0..pairs {
+            let mut sides: Vec<_> = images.iter().enumerate().collect();
+            if pair % 2 == 1 {
+                sides.reverse();
+            }
+            let mut samples = [Vec::new(), Vec::new()];
+            for (side, (name, image)) in sides {
+                let step = Step::begin(format!("{count:?}, pair {} of {pairs}: {name}", pair + 1));
+                let sample = boots.measure(name, image, count)?;
+                step.done("measured");
+                if let Some(place) = samples.get_mut(side) {
+                    *place = sample;
+                }
+            }
+            measured.push(samples);
+        }
+        entries.extend(figures(count, &measured, peer, &arguments));
+        // After each kind of boot: what is measured stays, whatever happens to the next.
+        report::write(&target.join("bench"), name, title, &entries)?;
+    }
+    print!("{}", report::table(&entries));
+    let verdicts = if request.self_check { Vec::new() } else { verdicts(&entries) };
+    for (reached, what) in &verdicts {
+        println!("{}  {what}", if *reached { "REACHED" } else { "MISSED " });
+    }
+    println!("written to {}", target.join("bench").join(format!("{name}.html")).display());
+    let good = verdicts.iter().all(|(reached, _)| *reached);
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The label of a job's marks.
+fn label(index: usize) -> usize {
+    index + 1
+}
+
+/// What `redox-bench` is asked for.
+fn arguments(shrink: u32) -> Vec<String> {
+    JOBS.iter()
+        .enumerate()
+        .map(|(index, job)| {
+            let Job { pattern, size, threads, count, .. } = job;
+            // Each thread does as many.
+            let count = (count / shrink / threads).max(1) * threads;
+            format!("{}:{pattern}:{size}:{threads}:{count}", label(index))
+        })
+        .collect()
+}
+
+struct Boots<'a> {
+    qemu: &'a Qemu,
+    plugin: &'a Path,
+    target: &'a Path,
+    system: &'a System,
+}
+
+impl Boots<'_> {
+    /// Boots a copy of an image and returns what each job came to.
+    fn measure(&self, name: &str, image: &Path, count: Count) -> Result<Vec<Sample>> {
+        let mut guest = Guest::from_disk(self.qemu, &rig::runs(self.target), &format!("redox-bench-{name}"))?;
+        let root: PathBuf = guest.directory().join("root.img");
+        std::fs::copy(image, &root).with_context(|| format!("cannot copy {}", image.display()))?;
+        guest = guest.disk_at("root", &root).null_disk("data", DISK);
+        guest = with_disks(guest, "root", "data").processors(2).deadline(Duration::from_secs(900));
+        let counts = guest.directory().join("counts.json");
+        if count != Count::Nothing {
+            let mmio = if count == Count::Mmio { "on" } else { "off" };
+            let [plugin, out] =
+                [self.plugin, &counts].map(|path| path.display().to_string().replace(',', ",,"));
+            guest = guest.plugin(&format!("{plugin},out={out},mmio={mmio}"));
+        }
+        let outcome =
+            guest.run(&mut |_| {}).with_context(|| format!("kernel {}", self.system.kernel.display()))?;
+        if let Some(check) = outcome.checks.iter().find(|check| !check.passed) {
+            bail!("{}: {}, see {}", check.name, check.detail, outcome.directory.display());
+        }
+        let windows = match count {
+            Count::Nothing => Vec::new(),
+            Count::Instructions | Count::Mmio => {
+                let text = std::fs::read_to_string(&counts)
+                    .with_context(|| format!("cannot read {}", counts.display()))?;
+                results::windows(&text)?
+            }
+        };
+        let mut samples = Vec::new();
+        for index in 0..JOBS.len() {
+            let label = label(index);
+            let figure = |what: &str| {
+                let name = format!("{label}.{what}");
+                let metric = outcome.metrics.iter().find(|metric| metric.name == name);
+                metric.map(|metric| metric.value).with_context(|| format!("the guest did not tell {name}"))
+            };
+            let window = windows.iter().find(|window| usize::from(window.label) == label).copied();
+            ensure!(window.is_some() || count == Count::Nothing, "no window {label} was counted");
+            samples.push(Sample { operations: figure("operations")?, seconds: figure("seconds")?, window });
+        }
+        Ok(samples)
+    }
+}
+
+/// One way to look at a sample.
+type Side = fn(&Sample, &Job) -> Option<f64>;
+
+fn per_operation(sample: &Sample, value: impl Fn(&Window) -> u64) -> Option<f64> {
+    Some(value(sample.window.as_ref()?) as f64 / sample.operations)
+}
+
+/// What a kind of boot tells: name, unit, figure.
+fn views(count: Count, job: &Job) -> Vec<(&'static str, &'static str, Side)> {
+    match count {
+        Count::Instructions => vec![
+            ("instructions", "instructions/op", |sample, _| {
+                per_operation(sample, |window| window.kernel.saturating_add(window.user))
+            }),
+            ("kernel instructions", "instructions/op", |sample, _| {
+                per_operation(sample, |window| window.kernel)
+            }),
+            ("user instructions", "instructions/op", |sample, _| per_operation(sample, |window| window.user)),
+        ],
+        Count::Mmio => {
+            vec![("MMIO", "accesses/op", |sample, _| Some(sample.window?.mmio? as f64 / sample.operations))]
+        }
+        Count::Nothing if job.size >= 1 << 20 => vec![("throughput", "MB/s", |sample, job| {
+            Some(sample.operations * f64::from(job.size) / sample.seconds / 1e6)
+        })],
+        Count::Nothing => {
+            vec![("rate", "op/s", |sample, _| Some(sample.operations / sample.seconds))]
+        }
+    }
+}
+
+/// Entries of one kind of boot, of which each pair has our samples and the peer's.
+fn figures(count: Count, measured: &[[Vec<Sample>; 2]], peer: &str, arguments: &[String]) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for (index, job) in JOBS.iter().enumerate() {
+        for (name, unit, side) in views(count, job) {
+            let pairs: Vec<(f64, f64)> = measured
+                .iter()
+                .filter_map(|[ours, theirs]| {
+                    Some((side(ours.get(index)?, job)?, side(theirs.get(index)?, job)?))
+                })
+                .collect();
+            let Some(result) = stats::compare(&pairs) else { continue };
+            entries.push(Entry {
+                name: format!("{}: {name}", job.name),
+                unit: unit.to_owned(),
+                ours: Some(result.ours),
+                peer: result.peer,
+                peer_name: peer.to_owned(),
+                ratio: Some(result.ratio),
+                runs: result.runs,
+                command: format!("redox-bench {}", arguments.get(index).map_or("", String::as_str)),
+            });
+        }
+    }
+    entries
+}
+
+/// A figure that the project means to reach: the entry's name, what must hold, and whether it does.
+type Target = (&'static str, &'static str, fn(&Entry) -> bool);
+
+const TARGETS: [Target; 6] = [
+    ("1 MiB seqread, 1 thread: throughput", "at least 5 times upstream's", |entry| {
+        entry.ratio.is_some_and(|ratio| ratio >= 5.0)
+    }),
+    ("4 KiB randread, 32 threads: rate", "at least 2.5 times upstream's", |entry| {
+        entry.ratio.is_some_and(|ratio| ratio >= 2.5)
+    }),
+    ("4 KiB randread, 1 thread: instructions", "at most 0.8 times upstream's", |entry| {
+        entry.ratio.is_some_and(|ratio| ratio <= 0.8)
+    }),
+    ("4 KiB randread, 1 thread: MMIO", "at most 3", |entry| entry.ours.is_some_and(|ours| ours <= 3.0)),
+    ("4 KiB randread, 32 threads: MMIO", "at most 3", |entry| entry.ours.is_some_and(|ours| ours <= 3.0)),
+    ("1 MiB seqread, 1 thread: MMIO", "at most 3", |entry| entry.ours.is_some_and(|ours| ours <= 3.0)),
+];
+
+fn verdicts(entries: &[Entry]) -> Vec<(bool, String)> {
+    TARGETS
+        .iter()
+        .filter_map(|(name, says, holds)| {
+            let entry = entries.iter().find(|entry| entry.name == *name)?;
+            Some((holds(entry), format!("{name}: {says}")))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(cost: u64, count: Count) -> Vec<Sample> {
+        let window = Window { label: 1, kernel: 600 * cost, user: 400 * cost, mmio: Some(2 * cost) };
+        let window = (count != Count::Nothing).then_some(window);
+        JOBS.iter().map(|_| Sample { operations: 100.0, seconds: cost as f64, window }).collect()
+    }
+
+    fn all(ours: u64, theirs: u64) -> Vec<Entry> {
+        [Count::Instructions, Count::Mmio, Count::Nothing]
+            .into_iter()
+            .flat_map(|count| {
+                let pair = [samples(ours, count), samples(theirs, count)];
+                figures(count, &vec![pair; 4], "peer", &arguments(1))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_job_has_its_figures() {
+        let entries = all(1, 5);
+        assert_eq!(entries.len(), 3 * 5);
+        let find = |name: &str| entries.iter().find(|entry| entry.name == name).unwrap();
+        let entry = find("4 KiB randread, 1 thread: instructions");
+        assert_eq!((entry.ours, entry.peer, entry.ratio, entry.runs), (Some(10.0), 50.0, Some(0.2), 4));
+        assert_eq!(find("4 KiB randread, 32 threads: rate").ratio, Some(5.0));
+        let entry = find("1 MiB seqread, 1 thread: throughput");
+        assert_eq!((entry.ours, entry.unit.as_str()), (Some(104.8576), "MB/s"));
+        assert_eq!(find("4 KiB randread, 1 thread: MMIO").ours, Some(0.02));
+        assert!(entry.command.contains("seqread:1048576:1:400"), "{}", entry.command);
+    }
+
+    #[test]
+    fn every_target_is_measured_and_can_be_missed() {
+        let reached = |entries: &[Entry]| verdicts(entries).into_iter().map(|(reached, _)| reached).collect();
+        let good: Vec<bool> = reached(&all(1, 5));
+        assert_eq!(good, [true; TARGETS.len()]);
+        let bad: Vec<bool> = reached(&all(500, 500));
+        assert_eq!(bad, [false; TARGETS.len()]);
+        assert!(verdicts(&[]).is_empty());
+    }
+
+    #[test]
+    fn work_can_be_divided_among_threads() {
+        for shrink in [1, 10, 1000] {
+            for (text, job) in arguments(shrink).iter().zip(JOBS) {
+                let count: u32 = text.rsplit(':').next().unwrap().parse().unwrap();
+                assert!(count > 0 && count.is_multiple_of(job.threads), "{text}");
+            }
+        }
+    }
+}
