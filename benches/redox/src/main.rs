@@ -35,7 +35,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 
 fn main() {
     let Cli { scheme, node, jobs } = Cli::parse();
-    let console = Console::open();
+    let console = Console::open(false);
     std::thread::scope(|scope| {
         scope.spawn(|| console.watch(LIMIT));
         let scheme = DiskScheme { name: scheme };

@@ -16,16 +16,18 @@ const GLANCE: Duration = Duration::from_millis(500);
 /// The console, and what is being checked.
 #[derive(Debug)]
 pub struct Console {
+    upstream: bool,
     out: Mutex<Option<File>>,
     running: Mutex<Option<(String, Instant)>>,
 }
 
 impl Console {
-    /// Opens Redox's console, or standard output where there is none, and says that the program has begun.
+    /// Opens Redox's console, or standard output where there is none, and says that the program has begun. With
+    /// `upstream` the driver is not ours.
     #[must_use]
-    pub fn open() -> Self {
+    pub fn open(upstream: bool) -> Self {
         let out = OpenOptions::new().write(true).open("/scheme/debug").ok();
-        let console = Self { out: Mutex::new(out), running: Mutex::new(None) };
+        let console = Self { upstream, out: Mutex::new(out), running: Mutex::new(None) };
         console.say("READY");
         console
     }
@@ -53,6 +55,11 @@ impl Console {
             Err(error) => self.say(&format!("CHECK {name}: FAIL {error:#}")),
         }
         result.is_ok()
+    }
+
+    /// Likewise, of something that only our driver has: left out where the driver is upstream's.
+    pub fn own(&self, name: &str, action: impl FnOnce() -> anyhow::Result<String>) -> bool {
+        self.upstream || self.check(name, action)
     }
 
     /// A remark.

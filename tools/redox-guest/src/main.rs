@@ -25,6 +25,9 @@ struct Cli {
 /// What is checked.
 #[derive(Debug, Args)]
 pub(crate) struct Subject {
+    /// The driver is upstream's: leave out what only ours has
+    #[arg(long)]
+    upstream: bool,
     /// The driver's program
     #[arg(long, default_value = "nvmed")]
     driver: String,
@@ -101,7 +104,7 @@ fn main() -> ExitCode {
             }
         };
     }
-    let console = Console::open();
+    let console = Console::open(subject.upstream);
     std::thread::scope(|scope| {
         scope.spawn(|| console.watch(LIMIT));
         let mut good = true;

@@ -1,11 +1,13 @@
 //! Disk images: a root file system with our programs, on a disk that BIOS boots from.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 
 use super::initfs::Initfs;
 use super::parts::System;
@@ -135,18 +137,34 @@ fn copy_tree(from: &Path, to: &Path) -> Result<u64> {
 
 /// The service that starts a program and does not wait for it.
 fn service(program: &str, arguments: &[String]) -> Result<String> {
-    let service = toml::toml! {
-        [unit]
-        description = "Red Bear drivers: what the rig runs"
-
-        [service]
-        type = "oneshot_async"
+    #[derive(Serialize)]
+    struct Unit {
+        unit: Info,
+        service: Service,
+    }
+    #[derive(Serialize)]
+    struct Info {
+        description: &'static str,
+    }
+    #[derive(Serialize)]
+    struct Service {
+        cmd: String,
+        args: Vec<String>,
+        #[serde(rename = "type")]
+        kind: &'static str,
+        envs: BTreeMap<&'static str, &'static str>,
+    }
+    let unit = Unit {
+        unit: Info { description: "Red Bear drivers: what the rig runs" },
+        service: Service {
+            cmd: format!("/usr/bin/{program}"),
+            args: arguments.to_vec(),
+            kind: "oneshot_async",
+            // init asks for backtraces, and a program whose unwinder finds no tables aborts instead of telling its error.
+            envs: BTreeMap::from([("RUST_BACKTRACE", "0")]),
+        },
     };
-    let mut service = service;
-    let table = service.get_mut("service").and_then(toml::Value::as_table_mut).context("a table")?;
-    table.insert("cmd".to_owned(), format!("/usr/bin/{program}").into());
-    table.insert("args".to_owned(), arguments.to_vec().into());
-    toml::to_string(&service).context("cannot write a service")
+    toml::to_string(&unit).context("cannot write a service")
 }
 
 #[cfg(test)]

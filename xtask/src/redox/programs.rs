@@ -2,12 +2,14 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use super::parts::Parts;
 use crate::bench::programs::given;
 use crate::dev::redox::{Compiler, TARGET};
+use crate::process::output;
 use crate::progress::Step;
 use crate::rig;
 
@@ -71,7 +73,8 @@ pub(super) fn obtain(
     programs.iter().map(|program| given(&release.join(program.name))).collect()
 }
 
-/// A linker that is this machine's `cc` with relibc for a C library.
+/// A linker that is this machine's `cc` and the toolchain's own lld with relibc for a C library. GNU ld would want what
+/// the host's libgcc_eh needs of glibc, even where nothing needs that.
 fn host_linker(dir: &Path, sysroot: &Path) -> Result<PathBuf> {
     let has =
         |dir: &Path| ["libc.a", "crt0.o", "crti.o", "crtn.o"].iter().all(|name| dir.join(name).is_file());
@@ -80,11 +83,14 @@ fn host_linker(dir: &Path, sysroot: &Path) -> Result<PathBuf> {
         bail!("{} has no libc.a, crt0.o, crti.o and crtn.o of relibc, neither in lib", sysroot.display());
     };
     let library = library.canonicalize().with_context(|| format!("cannot resolve {}", library.display()))?;
+    let libdir = output(Command::new("rustc").args(["--print", "target-libdir"]))?;
+    let lld = Path::new(libdir.trim()).with_file_name("bin").join("gcc-ld");
     let wrapper = dir.join("cc-with-relibc");
     let script = format!(
-        "#!/bin/sh\nlib='{}'\nexec cc -nostdlib -static -no-pie \"$lib/crt0.o\" \"$lib/crti.o\" -L\"$lib\" \"$@\" \
-         -Wl,--start-group -lc \"$(cc -print-libgcc-file-name)\" -Wl,--end-group \"$lib/crtn.o\"\n",
-        library.display()
+        "#!/bin/sh\nlib='{}'\nexec cc -B'{}' -fuse-ld=lld -nostdlib -static -no-pie \"$lib/crt0.o\" \"$lib/crti.o\" \
+         -L\"$lib\" \"$@\" -Wl,--start-group -lc \"$(cc -print-libgcc-file-name)\" -Wl,--end-group \"$lib/crtn.o\"\n",
+        library.display(),
+        lld.display()
     );
     std::fs::write(&wrapper, script).with_context(|| format!("cannot write {}", wrapper.display()))?;
     std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755))?;

@@ -15,7 +15,7 @@ use crate::Subject;
 const FILE: &str = "/disk-check.boot";
 
 pub(crate) fn run(console: &Console, subject: &Subject) -> bool {
-    console.check("the root file system is on the driver", || root(subject))
+    console.own("the root file system is on the driver", || root(subject))
         & console.check("a file on the root file system is written and read", file)
 }
 

@@ -20,11 +20,11 @@ const RANGE: (u64, u64) = (4 << 20, 8 << 20);
 const GENERATION: u64 = 55;
 
 pub(crate) fn run(console: &Console, subject: &Subject) -> bool {
-    console.check("limits are told by call", || limits(subject))
-        & console.check("discard by call", || discard(subject))
-        & console.check("write-zeroes by call", || write_zeroes(subject))
-        & console.check("statistics by call count what was done", || statistics(subject))
-        & console.check("calls that make no sense are refused", || senseless(subject))
+    console.own("limits are told by call", || limits(subject))
+        & console.own("discard by call", || discard(subject))
+        & console.own("write-zeroes by call", || write_zeroes(subject))
+        & console.own("statistics by call count what was done", || statistics(subject))
+        & console.own("calls that make no sense are refused", || senseless(subject))
 }
 
 fn numbers<const COUNT: usize>(disk: &File, verb: u64) -> Result<[u64; COUNT]> {

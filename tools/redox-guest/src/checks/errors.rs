@@ -15,10 +15,10 @@ const BLOCK: usize = 512;
 
 pub(crate) fn run(console: &Console, subject: &Subject) -> bool {
     let disk = subject.disk();
-    console.check("paths that name nothing are refused", || paths(&disk))
-        & console.check("a disk and its partitions are opened once", || exclusive(&disk))
-        & console.check("what is not whole blocks is refused", || unaligned(&disk))
-        & console.check("a disk ends where it ends", || end(&disk, subject.bytes))
+    console.own("paths that name nothing are refused", || paths(&disk))
+        & console.own("a disk and its partitions are opened once", || exclusive(&disk))
+        & console.own("what is not whole blocks is refused", || unaligned(&disk))
+        & console.own("a disk ends where it ends", || end(&disk, subject.bytes))
 }
 
 fn paths(disk: &DiskScheme) -> Result<String> {

@@ -12,7 +12,7 @@ const WARM_UP: usize = 5;
 const RESTARTS: usize = 50;
 
 pub(crate) fn run(console: &Console, subject: &Subject) -> bool {
-    console.check("no vector, memory or descriptor leaks over 50 restarts", || restarts(console, subject))
+    console.own("no vector, memory or descriptor leaks over 50 restarts", || restarts(console, subject))
 }
 
 fn restarts(console: &Console, subject: &Subject) -> Result<String> {

@@ -12,9 +12,9 @@ use super::same;
 use crate::Subject;
 
 pub(crate) fn run(console: &Console, subject: &Subject) -> bool {
-    console.check("the scheme lists its disks and partitions", || listing(subject))
-        & console.check("sizes are those of disk and partitions", || sizes(subject))
-        & console.check("a descriptor tells its path", || paths(subject))
+    console.own("the scheme lists its disks and partitions", || listing(subject))
+        & console.own("sizes are those of disk and partitions", || sizes(subject))
+        & console.own("a descriptor tells its path", || paths(subject))
 }
 
 fn listing(subject: &Subject) -> Result<String> {

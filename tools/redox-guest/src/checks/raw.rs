@@ -25,14 +25,11 @@ fn sequential(subject: &Subject, contents: &mut Vec<u8>) -> Result<String> {
     let disk = subject.disk().open("1")?;
     let mut hash = Sha256::new();
     let mut chunk = vec![0; CHUNK];
-    loop {
-        let offset = contents.len() as u64;
-        let read = disk.read_at(&mut chunk, offset).with_context(|| format!("read at {offset:#x}"))?;
-        let Some(read) = chunk.get(..read).filter(|read| !read.is_empty()) else { break };
-        hash.update(read);
-        contents.extend_from_slice(read);
+    for offset in (0..subject.bytes).step_by(CHUNK) {
+        disk.read_exact_at(&mut chunk, offset).with_context(|| format!("read at {offset:#x}"))?;
+        hash.update(&chunk);
+        contents.extend_from_slice(&chunk);
     }
-    same("bytes of the disk", contents.len() as u64, subject.bytes)?;
     let hash: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     same("SHA-256", hash.as_str(), subject.sha256.as_str())?;
     Ok(format!("{} MiB, SHA-256 {hash}", contents.len() >> 20))
