@@ -9,6 +9,8 @@ mod redox;
 
 #[cfg(target_os = "linux")]
 pub use linux::inspect_running;
+#[cfg(all(target_os = "redox", feature = "testing"))]
+pub use redox::run_without_device;
 
 use std::{fmt, io, time::Duration};
 

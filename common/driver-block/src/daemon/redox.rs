@@ -40,23 +40,44 @@ impl Service {
         C: Controller + 'static,
         C::Queue: 'static,
     {
-        let termination = Termination::install()?;
         // One more for the controller's own queue.
         self.claim.reserve_interrupts(usize::from(self.queues) + 1);
-        let data = SharedMemory::new(DATA)?;
-        let name = format!("disk.{}", self.name);
-        let parts = (SchemeSocket::new()?, Driver { claim: self.claim, attach });
-        let clock = Clock::monotonic();
-        let mut server =
-            Server::new(&name, parts, (self.queues, data), &clock, Patience::default(), termination);
-        let register = |socket: &SchemeSocket| {
-            socket.register(&name, ROOT)?;
-            Ok(readiness.notify()?)
-        };
-        // SAFETY: this process has started no thread: drivers do, in processes of their own.
-        unsafe { server.run(register) }?;
-        Ok(())
+        serve(&self.name, self.queues, Driver { claim: self.claim, attach }, readiness)
     }
+}
+
+/// Serves a controller that is no device, as [`Service::run`] does one that is: for measurements.
+///
+/// # Errors
+/// What kept it from serving, or ended it.
+#[cfg(feature = "testing")]
+pub fn run_without_device<C>(
+    name: &str,
+    queues: u16,
+    readiness: Readiness,
+    make: impl Fn() -> C,
+) -> anyhow::Result<()>
+where
+    C: Controller + 'static,
+    C::Queue: 'static,
+{
+    serve(name, queues, Imagined(make), readiness)
+}
+
+fn serve(name: &str, queues: u16, launcher: impl Launcher, readiness: Readiness) -> anyhow::Result<()> {
+    let termination = Termination::install()?;
+    let data = SharedMemory::new(DATA)?;
+    let name = format!("disk.{name}");
+    let (socket, clock) = (SchemeSocket::new()?, Clock::monotonic());
+    let patience = Patience::default();
+    let mut server = Server::new(&name, (socket, launcher), (queues, data), &clock, patience, termination);
+    let register = |socket: &SchemeSocket| {
+        socket.register(&name, ROOT)?;
+        Ok(readiness.notify()?)
+    };
+    // SAFETY: this process has started no thread: drivers do, in processes of their own.
+    unsafe { server.run(register) }?;
+    Ok(())
 }
 
 impl RequestSource for SchemeSocket {
@@ -94,5 +115,29 @@ where
 
     fn stop_dma(&mut self) -> redox_driver_sys::Result<()> {
         self.claim.stop_dma()
+    }
+}
+
+/// Starts drivers of something that is no device.
+#[cfg(feature = "testing")]
+struct Imagined<M>(M);
+
+#[cfg(feature = "testing")]
+impl<C, M> Launcher for Imagined<M>
+where
+    C: Controller + 'static,
+    C::Queue: 'static,
+    M: Fn() -> C,
+{
+    fn drive(&mut self, driving: Driving) -> u8 {
+        let driven = || -> anyhow::Result<()> {
+            let machine = crate::testing::Machine::new()?;
+            Ok(drive(driving, (self.0)(), (&machine.dma()?, &Clock::monotonic()), || {})?)
+        };
+        common::exit_code(driven())
+    }
+
+    fn stop_dma(&mut self) -> redox_driver_sys::Result<()> {
+        Ok(())
     }
 }

@@ -21,7 +21,7 @@ use crate::{
 const PIECES: u64 = 0;
 const MESSAGE: u64 = 1;
 const INTERRUPT: u64 = 2;
-/// How often a queue that always has something to do goes on without asking for messages.
+/// How often a queue that always has something to do, or is polled, goes on without asking for messages.
 const MOST_SKIPPED: u32 = 32;
 
 /// What a queue's thread makes its [`LinkQueue`] of.
@@ -157,14 +157,14 @@ impl QueueFrontend for LinkQueue {
         // Pieces that cannot be taken, because the queue is full or ends, wake nobody.
         let takes = self.refused.is_none() && !self.stopping;
         let asleep = takes && !timeout.is_zero() && self.lane.into.sleep();
-        let busy = takes && !timeout.is_zero() && !asleep;
-        if busy && self.skipped < MOST_SKIPPED {
+        let waits = asleep || !takes && !timeout.is_zero();
+        if !waits && self.skipped < MOST_SKIPPED {
             self.skipped += 1;
             return Ok(Ready::default());
         }
         self.skipped = 0;
         self.ready.clear();
-        let waited = self.events.wait(if busy { Duration::ZERO } else { timeout }, &mut self.ready);
+        let waited = self.events.wait(if waits { timeout } else { Duration::ZERO }, &mut self.ready);
         if asleep {
             self.lane.into.wake();
         }
