@@ -174,6 +174,8 @@ pub struct Server<S, L> {
     served: bool,
     /// Drivers that died one after the other without having done anything.
     idle_deaths: u32,
+    /// When deadlines were looked at.
+    looked_at: Time,
     /// Since when there is no driver that serves.
     absent_since: Option<Time>,
     /// When the next driver is due.
@@ -216,6 +218,7 @@ impl<S: RequestSource, L: Launcher> Server<S, L> {
             last_end: None,
             served: false,
             idle_deaths: 0,
+            looked_at: Time::default(),
             absent_since: None,
             retry_at: Time::default(),
             requests: Vec::new(),
@@ -408,6 +411,10 @@ impl<S: RequestSource, L: Launcher> Server<S, L> {
     /// As [`run`](Self::run).
     unsafe fn look_after_driver(&mut self, now: Time) -> Result<(), ServerError> {
         if let Some(driver) = &self.driver {
+            // Time is coarse: most turns, nothing can have become late. The record is long.
+            if std::mem::replace(&mut self.looked_at, now) == now {
+                return Ok(());
+            }
             let late = |since: Time, patience| now.since(since) > patience;
             if !driver.attached && late(driver.started, self.patience.start) {
                 self.bury("it does not attach", now);
