@@ -10,20 +10,23 @@ use crate::{
 };
 
 impl<H: HardwareQueue> Queue<H> {
-    /// Takes in one completion of the hardware.
-    pub(super) fn completed(&mut self, completed: Completed, now: Time) {
-        let Completed { tag, result } = completed;
-        if !self.tags.is_running(tag) {
-            self.statistics.stray += 1;
-            return;
+    /// Takes in what the hardware has completed.
+    pub(super) fn take_in(&mut self, now: Time) {
+        let mut reaped = std::mem::take(&mut self.reaped);
+        for completed in reaped.drain(..) {
+            self.completed(completed, now);
         }
-        self.tags.leave(tag);
-        match result {
-            Ok(()) => match self.tags.simple(tag) {
-                Some(head) => self.settle_simple(tag, head),
-                None => self.settle(tag, Ok(())),
-            },
-            Err(error) => self.failed(tag, error, now),
+        self.reaped = reaped;
+    }
+
+    #[inline]
+    fn completed(&mut self, completed: Completed, now: Time) {
+        let Completed { tag, result } = completed;
+        match (self.tags.end(tag), result) {
+            (Some(Some(head)), Ok(())) => self.settle_simple(tag, head),
+            (Some(None), Ok(())) => self.settle(tag, Ok(())),
+            (Some(_), Err(error)) => self.failed(tag, error, now),
+            (None, _) => self.statistics.stray += 1,
         }
     }
 
@@ -32,13 +35,15 @@ impl<H: HardwareQueue> Queue<H> {
     fn settle_simple(&mut self, tag: u16, head: u32) {
         self.tags.release(tag);
         let slot = &mut self.slots[head];
-        slot.outstanding = 0;
-        slot.done = slot.request.blocks;
+        let blocks = slot.request.blocks;
         if slot.flush_after {
+            slot.outstanding = 0;
+            slot.done = blocks;
             slot.flush_after = false;
             self.join_flush(head);
         } else {
-            self.answer(head);
+            let bytes = blocks << slot.shift;
+            self.give(head, Ok(()), bytes);
         }
     }
 
@@ -124,8 +129,13 @@ impl<H: HardwareQueue> Queue<H> {
     /// Answers a request that is in no list and no command.
     pub(super) fn answer(&mut self, index: u32) {
         let slot = &self.slots[index];
-        let bytes = slot.done << slot.shift;
-        let result = slot.error.map_or(Ok(()), Err);
+        self.give(index, slot.error.map_or(Ok(()), Err), slot.done << slot.shift);
+    }
+
+    /// Gives an answer and forgets its request.
+    #[inline(always)]
+    fn give(&mut self, index: u32, result: Result<(), BlockError>, bytes: u64) {
+        let slot = &self.slots[index];
         let counters = self.statistics.of_mut(slot.request.operation);
         match result {
             Ok(()) => counters.succeeded += 1,
@@ -149,7 +159,7 @@ impl<H: HardwareQueue> Queue<H> {
             let verdict = match find_disk(&mut self.disks, slot.request.disk) {
                 None => Err(BlockError::Gone),
                 Some(disk) if disk.shift != slot.shift => Err(BlockError::Invalid),
-                Some(disk) => disk.check(&slot.request),
+                Some(disk) => disk.check(&slot.request).map(|_| ()),
             };
             match verdict {
                 Ok(()) => {

@@ -17,10 +17,14 @@ use crate::{
 
 impl<H: HardwareQueue> Queue<H> {
     /// Gives the hardware as much as it takes and rings its doorbell once.
+    #[inline]
     pub(super) fn dispatch(&mut self, now: Time) {
-        if self.hardware.is_none() || self.nothing_waits() {
-            return;
+        if !self.nothing_waits() && self.hardware.is_some() {
+            self.issue_all(now);
         }
+    }
+
+    fn issue_all(&mut self, now: Time) {
         let before = self.tags.in_flight();
         // First what has waited longest. Flushes come a second time, because requests of this batch may ask for some.
         let _ = self.issue_queued(now)
@@ -112,7 +116,9 @@ impl<H: HardwareQueue> Queue<H> {
     /// Makes commands of the waiting requests while there are tags. False: the hardware takes no more.
     fn issue_backlog(&mut self, now: Time) -> bool {
         let due = now.plus(self.options.timeout);
-        while let Some(head) = self.backlog.head() {
+        loop {
+            self.issue_simple(due);
+            let Some(head) = self.backlog.head() else { return true };
             let slot = &self.slots[head];
             if slot.error.is_some() {
                 // A part of it has failed: the rest is not even tried.
@@ -122,10 +128,6 @@ impl<H: HardwareQueue> Queue<H> {
                 }
                 continue;
             }
-            if slot.simple && self.issue_simple(head, due) {
-                continue;
-            }
-            let slot = &self.slots[head];
             let operation = slot.request.operation;
             if operation == Operation::Flush {
                 self.unlink_head();
@@ -151,42 +153,47 @@ impl<H: HardwareQueue> Queue<H> {
                 Err(error) => self.slots[head].error = Some(error),
             }
         }
-        true
     }
 
-    /// Submits the read or write at the head of the backlog as a command of its own, if that is possible without further
-    /// thought: the path of nearly all small transfers.
+    /// Submits the reads and writes at the head of the backlog as commands of their own, as long as that is possible
+    /// without further thought: the path of nearly all small transfers.
     #[inline]
-    fn issue_simple(&mut self, head: u32, due: Time) -> bool {
-        let Queue { hardware: Some(hardware), tags, slots, .. } = self else { return false };
-        let slot = &slots[head];
-        let request = &slot.request;
-        let (Ok(blocks), Some(tag)) = (u32::try_from(request.blocks), tags.take_simple()) else {
-            return false;
-        };
-        let ranges = [LbaRange { lba: request.lba, blocks }];
-        let command = Command {
-            operation: request.operation,
-            disk: request.disk,
-            // The disk takes it, or a flush follows.
-            fua: request.fua && !slot.flush_after,
-            ranges: &ranges,
-            segments: &request.segments,
-        };
-        let follower =
-            slots.get(slot.next).is_some_and(|next| next.request.lba == request.lba + request.blocks);
-        if follower || hardware.submit(tag, &command).is_err() {
-            tags.release(tag);
-            return false;
+    fn issue_simple(&mut self, due: Time) {
+        let Queue { hardware: Some(hardware), tags, slots, backlog, statistics, .. } = self else { return };
+        while let Some(head) = backlog.head() {
+            let slot = &slots[head];
+            let request = &slot.request;
+            // A request that has failed in part is never simple again.
+            if !slot.simple {
+                return;
+            }
+            let follower =
+                slots.get(slot.next).is_some_and(|next| next.request.lba == request.lba + request.blocks);
+            let Ok(blocks) = u32::try_from(request.blocks) else { return };
+            if follower {
+                return;
+            }
+            let Some(tag) = tags.take_simple() else { return };
+            let command = Command {
+                operation: request.operation,
+                disk: request.disk,
+                // The disk takes it, or a flush follows.
+                fua: request.fua && !slot.flush_after,
+                ranges: &[LbaRange { lba: request.lba, blocks }],
+                segments: &request.segments,
+            };
+            if hardware.submit(tag, &command).is_err() {
+                tags.release(tag);
+                return;
+            }
+            statistics.of_mut(request.operation).commands += 1;
+            tags.enter_simple(tag, head, due);
+            backlog.pop_front(slots);
+            let slot = &mut slots[head];
+            slot.waiting = false;
+            slot.issued = slot.request.blocks;
+            slot.outstanding = 1;
         }
-        self.statistics.of_mut(request.operation).commands += 1;
-        tags.enter_simple(tag, head, due);
-        self.backlog.pop_front(slots);
-        let slot = &mut slots[head];
-        slot.waiting = false;
-        slot.issued = slot.request.blocks;
-        slot.outstanding = 1;
-        true
     }
 
     /// Writes down what a simple command does, because it is to be submitted again or needs a closer look.

@@ -20,7 +20,7 @@ use redox_driver_sys::{
     dma::{DmaBuffer, Segment},
     time::Time,
 };
-use slots::{List, Slots};
+use slots::{List, Needs, Slots};
 use tags::{State, Tags};
 
 use crate::{
@@ -136,19 +136,18 @@ impl<H: HardwareQueue> Queue<H> {
         let Some(disk) = find_disk(&mut self.disks, request.disk) else {
             return Err(refused(BlockError::Gone, request));
         };
-        if let Err(error) = disk.check(&request) {
-            return Err(refused(error, request));
-        }
+        let simple = match disk.check(&request) {
+            Ok(simple) => simple,
+            Err(error) => return Err(refused(error, request)),
+        };
         let operation = request.operation;
         // Of writes alone, so that requests with and without can share a command.
         let fua = request.fua
             && matches!(operation, Operation::Write | Operation::WriteZeroes)
             && matches!(disk.cache, WriteCache::Volatile { .. });
-        let flush_after = fua && disk.needs_flush_after(&request);
-        let simple = disk.is_simple(&request);
-        match self.slots.insert(request, disk.shift, fua, flush_after) {
+        let needs = Needs { fua, flush_after: fua && disk.needs_flush_after(&request), simple };
+        match self.slots.insert(request, disk.shift, needs) {
             Ok(index) => {
-                self.slots[index].simple = simple;
                 self.plugged.push_back(&mut self.slots, index);
                 self.statistics.of_mut(operation).requests += 1;
                 Ok(())
@@ -174,17 +173,17 @@ impl<H: HardwareQueue> Queue<H> {
     pub fn poll(&mut self, now: Time, answers: &mut Vec<Completion>) -> Result<(), BlockError> {
         let mut outcome = Ok(());
         if let Some(hardware) = &mut self.hardware {
-            let mut reaped = std::mem::take(&mut self.reaped);
-            outcome = hardware.reap(&mut reaped);
-            for completed in reaped.drain(..) {
-                self.completed(completed, now);
+            outcome = hardware.reap(&mut self.reaped);
+            if !self.reaped.is_empty() {
+                self.take_in(now);
             }
-            self.reaped = reaped;
             if outcome.is_ok() {
                 self.dispatch(now);
             }
         }
-        answers.append(&mut self.answers);
+        if !self.answers.is_empty() {
+            answers.append(&mut self.answers);
+        }
         outcome
     }
 

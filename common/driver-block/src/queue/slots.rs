@@ -38,6 +38,17 @@ pub(super) struct Slot {
     pub(super) waiting: bool,
 }
 
+/// How a request is to be carried out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Needs {
+    /// With force unit access.
+    pub(super) fua: bool,
+    /// With a flush before the answer.
+    pub(super) flush_after: bool,
+    /// Like any other, or as the [simple](Slot::simple) transfer that it is.
+    pub(super) simple: bool,
+}
+
 /// A fixed number of slots.
 #[derive(Debug)]
 pub(super) struct Slots {
@@ -80,13 +91,8 @@ impl Slots {
     }
 
     /// Puts a request into a free slot, or gives it back.
-    pub(super) fn insert(
-        &mut self,
-        request: Request,
-        shift: u8,
-        fua: bool,
-        flush_after: bool,
-    ) -> Result<u32, Request> {
+    #[inline]
+    pub(super) fn insert(&mut self, request: Request, shift: u8, needs: Needs) -> Result<u32, Request> {
         let index = self.free;
         let Some(slot) = self.entries.get_mut(index as usize) else {
             return Err(request);
@@ -94,14 +100,15 @@ impl Slots {
         self.free = slot.next;
         self.used += 1;
         slot.request = request;
-        slot.request.fua = fua;
+        slot.request.fua = needs.fua;
         slot.outstanding = 0;
         slot.issued = 0;
         slot.done = 0;
         slot.cursor = Cursor::default();
         slot.error = None;
         slot.shift = shift;
-        slot.flush_after = flush_after;
+        slot.flush_after = needs.flush_after;
+        slot.simple = needs.simple;
         slot.alone = false;
         slot.waiting = true;
         Ok(index)
@@ -210,7 +217,7 @@ mod tests {
     #[test]
     fn lists_keep_their_order() {
         let mut slots = Slots::new(4);
-        let mut take = |n| slots.insert(Request::flush(DiskId(0), n), 9, false, false);
+        let mut take = |n| slots.insert(Request::flush(DiskId(0), n), 9, Needs::default());
         let taken: Vec<_> = (0..4).map(|n| take(n).unwrap()).collect();
         assert!(take(4).is_err(), "no fifth slot");
         let (mut a, mut b) = (List::EMPTY, List::EMPTY);
@@ -224,6 +231,6 @@ mod tests {
         assert_eq!(order, [taken[2], taken[0], taken[3]]);
         slots.release(taken[0]);
         assert_eq!(slots.used(), 3);
-        assert_eq!(slots.insert(Request::flush(DiskId(0), 9), 9, false, false), Ok(taken[0]));
+        assert_eq!(slots.insert(Request::flush(DiskId(0), 9), 9, Needs::default()), Ok(taken[0]));
     }
 }

@@ -234,12 +234,16 @@ impl Tags {
         self.first(state).map(|tag| self[tag].due)
     }
 
-    /// Whether the device has the command of `tag`, a number that comes from the device.
+    /// Takes the tag of a command that the device has ended out of its list, and says of which request it was a simple
+    /// command. `None`: the device does not have such a command; the number comes from it.
     #[inline]
-    pub(super) fn is_running(&self, tag: u16) -> bool {
-        self.tags
-            .get(usize::from(tag))
-            .is_some_and(|tag| matches!(tag.state, State::Running | State::Aborting))
+    pub(super) fn end(&mut self, index: u16) -> Option<Option<u32>> {
+        let &Tag { state, simple, head, .. } = self.tags.get(usize::from(index))?;
+        if !matches!(state, State::Running | State::Aborting) {
+            return None;
+        }
+        self.leave(index);
+        Some(simple.then_some(head))
     }
 
     /// Appends a tag that is in no list to that of `state`.
@@ -336,16 +340,18 @@ mod tests {
             tags.enter(n, State::Running, at(n.into()));
         }
         assert_eq!(tags.take(IDLE), None);
-        assert!(!tags.is_running(3) && !tags.is_running(NONE));
+        assert_eq!((tags.end(3), tags.end(NONE)), (None, None));
         tags.leave(1);
         tags.enter(1, State::Aborting, at(9));
         tags.leave(0);
         tags.enter_first(0, at(1));
         assert_eq!((tags.first(State::Queued), tags.first(State::Running)), (Some(0), Some(2)));
         assert_eq!((tags.first_due(State::Aborting), tags.in_flight()), (Some(at(9)), 2));
-        tags.leave(2);
+        assert_eq!((tags.end(2), tags.end(0)), (Some(None), None), "the device has 2, but not 0");
         tags.release(2);
-        assert_eq!((tags.first(State::Running), tags.take(IDLE)), (None, Some(2)));
+        assert_eq!((tags.end(2), tags.first(State::Running), tags.take_simple()), (None, None, Some(2)));
+        tags.enter_simple(2, 7, at(3));
+        assert_eq!(tags.end(2), Some(Some(7)));
     }
 
     #[test]
