@@ -80,12 +80,14 @@ impl<T: FromBytes + IntoBytes + Immutable> DmaSlice<T> {
         unsafe { self.buffer.at(offset).cast::<T>().read_volatile() }
     }
 
-    /// Copies element `index` in.
+    /// Copies element `index` in. The device sees it at the latest when it is told by a register or by a
+    /// [published](DmaBuffer::store_release) integer.
     #[inline(always)]
     pub fn write(&self, index: usize, value: T) {
         let offset = self.byte_offset(index);
-        // SAFETY: inside the buffer and aligned (see `new`); no reference to the memory exists.
-        unsafe { self.buffer.at(offset).cast::<T>().write_volatile(value) };
+        // SAFETY: inside the buffer and aligned (see `new`); no reference to the memory exists. A plain write, which the
+        // compiler may do field by field in place: what tells the device comes after a release fence.
+        unsafe { self.buffer.at(offset).cast::<T>().write(value) };
     }
 
     /// Reads the integer at byte `field` of element `index`, by which the device publishes the element: the rest of
