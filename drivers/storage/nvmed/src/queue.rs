@@ -110,15 +110,20 @@ impl QueuePair {
         }
     }
 
+    /// Whether there is a completion to take.
+    #[inline(always)]
+    pub(crate) fn has_completion(&self) -> bool {
+        let published = self.cq.load_acquire::<u32>(usize::from(self.head), CompletionEntry::PUBLISHED_AT);
+        (published & PHASE != 0) == self.phase
+    }
+
     /// Takes the next completion, if there is one.
     #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<CompletionEntry> {
-        let at = usize::from(self.head);
-        let published = self.cq.load_acquire::<u32>(at, CompletionEntry::PUBLISHED_AT);
-        if (published & PHASE != 0) != self.phase {
+        if !self.has_completion() {
             return None;
         }
-        let entry = self.cq.read(at);
+        let entry = self.cq.read(usize::from(self.head));
         self.head = next(self.head, self.cq_entries);
         if self.head == 0 {
             self.phase = !self.phase;
