@@ -17,8 +17,8 @@ use redox_driver_sys::{
 
 /// Longest wait for an interrupt before the queue is looked at all the same.
 const POLL: Duration = Duration::from_millis(100);
-/// Rounds of polling between two looks at the clock.
-const ROUNDS: u32 = 1 << 14;
+/// Looks at the queue between two looks at the clock.
+const ROUNDS: u64 = 1 << 14;
 
 /// What to do.
 pub(crate) struct Job {
@@ -39,7 +39,7 @@ pub(crate) trait Path {
     -> anyhow::Result<()>;
     fn commit(&mut self, clock: &Clock);
     /// Appends the slots whose operation has ended.
-    fn reap(&mut self, ended: &mut Vec<u16>) -> anyhow::Result<()>;
+    fn reap(&mut self, free: &mut Vec<u16>) -> anyhow::Result<()>;
     fn hardware(&self) -> Option<&IoQueue>;
     fn into_hardware(self) -> Vec<IoQueue>;
 }
@@ -81,11 +81,14 @@ impl Path for Raw {
         self.queue.commit();
     }
 
-    fn reap(&mut self, ended: &mut Vec<u16>) -> anyhow::Result<()> {
+    fn reap(&mut self, free: &mut Vec<u16>) -> anyhow::Result<()> {
         self.queue.reap(&mut self.completed)?;
+        if self.completed.is_empty() {
+            return Ok(());
+        }
         for completed in self.completed.drain(..) {
             completed.result?;
-            ended.push(completed.tag);
+            free.push(completed.tag);
         }
         Ok(())
     }
@@ -141,11 +144,14 @@ impl Path for Layered {
         self.queue.kick(self.now);
     }
 
-    fn reap(&mut self, ended: &mut Vec<u16>) -> anyhow::Result<()> {
+    fn reap(&mut self, free: &mut Vec<u16>) -> anyhow::Result<()> {
         self.queue.poll(self.now, &mut self.answers)?;
+        if self.answers.is_empty() {
+            return Ok(());
+        }
         for answer in self.answers.drain(..) {
             answer.result?;
-            ended.push(u16::try_from(answer.cookie).unwrap_or(0));
+            free.push(u16::try_from(answer.cookie).unwrap_or(0));
         }
         Ok(())
     }
@@ -212,13 +218,8 @@ pub(crate) fn run<P: Path>(
     };
 
     let mut free: Vec<u16> = (0..job.depth).rev().collect();
-    let mut ended = Vec::with_capacity(usize::from(job.depth));
-    let mut ready = Vec::new();
-    // As the runtime's thread of a polled queue waits.
-    let mut pause = Pause::new();
     let mut phase = |operations: u64| -> anyhow::Result<u64> {
         let deadline = Instant::now() + job.deadline;
-        let mut rounds = 0;
         let (mut submitted, mut done, mut empty_polls) = (0, 0, 0);
         while done < operations {
             let in_flight = submitted - done;
@@ -228,37 +229,17 @@ pub(crate) fn run<P: Path>(
                     let Some(slot) = free.pop() else { break };
                     let lba = places.take() * u64::from(blocks);
                     path.submit(slot, job, lba, blocks, segments[usize::from(slot)])?;
-                    submitted += 1;
                 }
+                submitted += room;
                 path.commit(&clock);
             }
-            if !polled {
-                ready.clear();
-                events.wait(POLL, &mut ready)?;
-                if let Some(interrupt) = path.hardware().and_then(HardwareQueue::interrupt) {
-                    interrupt.take()?;
-                }
+            let before = free.len();
+            if polled {
+                empty_polls += poll(&mut path, &mut free, deadline)?;
+            } else {
+                sleep(&mut path, &mut events, &mut free, deadline)?;
             }
-            path.reap(&mut ended)?;
-            if !polled && let Some(interrupt) = path.hardware().and_then(HardwareQueue::interrupt) {
-                interrupt.rearm()?;
-            }
-            if !ended.is_empty() {
-                pause.reset();
-            } else if polled {
-                empty_polls += 1;
-                pause.wait();
-            }
-            done += ended.len() as u64;
-            free.append(&mut ended);
-            rounds += 1;
-            if rounds % ROUNDS == 0 {
-                ensure!(
-                    Instant::now() < deadline,
-                    "{done} of {operations} operations within {:?}",
-                    job.deadline
-                );
-            }
+            done += (free.len() - before) as u64;
         }
         Ok(empty_polls)
     };
@@ -269,4 +250,42 @@ pub(crate) fn run<P: Path>(
     let elapsed = start.elapsed();
     mark::end(job.label);
     Ok((Measured { elapsed, empty_polls }, path.into_hardware()))
+}
+
+/// Looks until something has ended, pausing as the runtime's thread of a polled queue does. Gives the looks that found
+/// nothing.
+fn poll<P: Path>(path: &mut P, free: &mut Vec<u16>, deadline: Instant) -> anyhow::Result<u64> {
+    let before = free.len();
+    let mut pause = Pause::new();
+    let mut empty = 0;
+    loop {
+        path.reap(free)?;
+        if free.len() != before {
+            return Ok(empty);
+        }
+        empty += 1;
+        ensure!(empty % ROUNDS != 0 || Instant::now() < deadline, "the device does not answer in time");
+        pause.wait();
+    }
+}
+
+/// Sleeps until the interrupt, and looks once.
+fn sleep<P: Path>(
+    path: &mut P,
+    events: &mut EventQueue,
+    free: &mut Vec<u16>,
+    deadline: Instant,
+) -> anyhow::Result<()> {
+    let before = free.len();
+    let mut ready = Vec::new();
+    events.wait(POLL, &mut ready)?;
+    if let Some(interrupt) = path.hardware().and_then(HardwareQueue::interrupt) {
+        interrupt.take()?;
+    }
+    path.reap(free)?;
+    if let Some(interrupt) = path.hardware().and_then(HardwareQueue::interrupt) {
+        interrupt.rearm()?;
+    }
+    ensure!(free.len() != before || Instant::now() < deadline, "the device does not answer in time");
+    Ok(())
 }
