@@ -1,4 +1,4 @@
-//! The guest's kernel: Debian's generic 6.12 with all of its modules, unpacked ahead of time.
+//! The guest's kernel: Debian's generic 7.x with all of its modules, unpacked ahead of time.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -11,9 +11,12 @@ use crate::debian::{self, Wanted};
 use crate::process::output;
 use crate::progress::Step;
 
-/// The newest package of this series is taken. 6.12 has what the drivers need: VFIO, ublk,
+/// The newest package of this series is taken from the backports of [`RELEASE`]. It has what the drivers need: VFIO, ublk,
 /// virtio-iommu, both vendors' IOMMU drivers.
-const SERIES: &str = "6.12";
+const SERIES: &str = "7";
+
+/// The Debian release whose backports have the kernel.
+const RELEASE: &str = "trixie";
 
 /// How many modules one call of `xz` takes.
 const BATCH: usize = 64;
@@ -47,19 +50,21 @@ impl Kernel {
     }
 
     pub(super) fn obtain(releases: &Releases, dir: &Path, root: &Path) -> Result<Self> {
-        let tree = dir.join("kernel");
+        let tree = dir.join(format!("kernel-{SERIES}"));
         if !tree.exists() {
             let staging = dir.join("kernel-staging");
             if staging.exists() {
                 std::fs::remove_dir_all(&staging)?;
             }
-            let apt = releases.open("bookworm")?;
+            let apt = releases.open(RELEASE)?;
             let pattern =
-                format!("^linux-image-{}[.][0-9.]*[+]deb12[.0-9]*-amd64$", SERIES.replace('.', "[.]"));
+                format!("^linux-image-{}[.][0-9.]*[+]deb13[.0-9]*-amd64$", SERIES.replace('.', "[.]"));
             let mut names = apt.names(&pattern)?;
             names.sort_by_key(|name| numbers(name));
             let Some(name) = names.pop() else {
-                bail!("the mirror has no kernel {SERIES} in bookworm-backports: pass --kernel and --modules");
+                bail!(
+                    "the mirror has no kernel {SERIES} in {RELEASE}-backports: pass --kernel and --modules"
+                );
             };
             let assumed = ["kmod", "linux-base", "initramfs-tools", "linux-initramfs-tool", "dracut"];
             let wanted = Wanted { packages: &[&name], assumed: &assumed, backported: &[] };
@@ -73,10 +78,9 @@ impl Kernel {
             std::fs::rename(&staging, &tree)?;
         }
         let version = only_entry(&tree.join("lib/modules"))?;
-        Self::given(
-            &tree.join("boot").join(format!("vmlinuz-{version}")),
-            &tree.join("lib/modules").join(&version),
-        )
+        let modules = tree.join("lib/modules").join(&version);
+        // Debian's newer kernels have the image beside their modules.
+        Self::given(&modules.join("vmlinuz"), &modules)
     }
 
     /// The files of modules and of all that they depend on, in the order in which to load them.
