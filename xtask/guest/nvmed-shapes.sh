@@ -51,6 +51,43 @@ namespaces() {
         echo "$first $(blockdev --getsize64 "$first"), $second $(blockdev --getsize64 "$second")"
 }
 
+MEMBER=0000:00:0c.0
+MANAGER=0000:00:0d.0
+
+# manage COMMAND: attach-ns or detach-ns of namespace 2 for our controller, by way of the one that Linux drives.
+manage() {
+    local manager
+    manager=$(basename "/sys/bus/pci/devices/$MANAGER/nvme/"nvme*)
+    nvme "$1" "/dev/$manager" --namespace-id=2 --controllers=$((1 - $(cat "/sys/class/nvme/$manager/cntlid")))
+}
+
+manager_is_ready() { grep -qx live "/sys/bus/pci/devices/$MANAGER/nvme/"nvme*/state; }
+
+detached() { ! subject_disk "$MEMBER" 2 >/dev/null; }
+
+# Of the neighbour nothing is lost meanwhile, and what was written is there again afterwards.
+come_and_go() {
+    local job disk sum
+    modprobe nvme && wait_for 20 manager_is_ready && wait_for 30 subject_disk "$MEMBER" 1 || return 1
+    detached || { echo "namespace 2 is there before it was attached"; return 1; }
+    (
+        while [ ! -e /tmp/enough ]; do
+            verify_fio "$(subject_disk "$MEMBER" 1)" 16m --bs=4k --iodepth=8 >/tmp/fio.neighbour 2>&1 || exit 1
+        done
+    ) &
+    job=$!
+    manage attach-ns && shape "$MEMBER" 2 --bs=4k || { touch /tmp/enough; return 1; }
+    disk=$(subject_disk "$MEMBER" 2)
+    sum=$(sha256sum <"$disk")
+    manage detach-ns && wait_for 30 detached || { echo "namespace 2 stays"; touch /tmp/enough; return 1; }
+    [ ! -e "$disk" ] || { echo "$disk stays"; touch /tmp/enough; return 1; }
+    manage attach-ns && wait_for 30 subject_disk "$MEMBER" 2 || { touch /tmp/enough; return 1; }
+    touch /tmp/enough
+    wait "$job" || { tail -n 3 /tmp/fio.neighbour; echo "the neighbour's job failed"; return 1; }
+    [ "$(sha256sum <"$(subject_disk "$MEMBER" 2)")" = "$sum" ] || { echo "other data than before"; return 1; }
+    [ "$(starts "$MEMBER")" = 1 ] || { echo "the daemon was restarted"; return 1; }
+}
+
 # Sectors 20480 (reading) and 40960 (writing) fail; dd counts in blocks of 4096 bytes.
 try_read() { dd if="$DISK" of=/dev/null bs=4k skip="$1" count=1 iflag=direct status=none 2>&1; }
 try_write() { dd if=/dev/zero of="$DISK" bs=4k seek="$1" count=1 oflag=direct status=none 2>&1; }
@@ -119,6 +156,9 @@ check "max_ioqpairs=1" one_queue
 check "msix_qsize=1" one_vector
 check "4096-byte blocks" big_blocks
 check "two namespaces" namespaces
+if [ "$SUBJECT" != linux ]; then
+    check "a namespace is attached, detached and attached again" come_and_go
+fi
 wait_for 20 subject_disk "$FAULTY"
 DISK=$(subject_disk "$FAULTY") || exit
 check "a failing block is EIO to its reader alone" failing_read

@@ -101,6 +101,7 @@ const SHAPES: &[Expected] = &[
     always("msix_qsize=1"),
     always("4096-byte blocks"),
     always("two namespaces"),
+    ours("a namespace is attached, detached and attached again"),
     always("a failing block is EIO to its reader alone"),
     always("a failing block is EIO to its writer alone"),
     ours("the daemon outlives the errors"),
@@ -124,6 +125,14 @@ fn shapes(guest: Guest<'_>) -> Result<Guest<'_>> {
         .device(&format!("nvme,id=pair,serial=pair,{OURS},addr=8"))
         .device("nvme-ns,bus=pair,drive=first,nsid=1")
         .device("nvme-ns,bus=pair,drive=second,nsid=2")
+        // Two controllers of one subsystem: Linux's manages the namespaces of ours.
+        .device("nvme-subsys,id=pool")
+        .device(&format!("nvme,id=member,serial=pool,subsys=pool,{OURS},addr=0xc"))
+        .device("nvme,serial=pool,subsys=pool,addr=0xd")
+        .disk("always", 32 * MIB)?
+        .device("nvme-ns,bus=member,drive=always,nsid=1")
+        .disk("later", 48 * MIB)?
+        .device("nvme-ns,bus=member,drive=later,nsid=2,detached=on")
         // Not for pcid-spawner: the script takes them from Linux's driver.
         .null_disk("empty", 0)
         .device("nvme,id=empty,serial=empty,addr=0xa")

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use super::Releases;
 use crate::debian::{self, Wanted};
 
-const PACKAGES: [&str; 21] = [
+const PACKAGES: [&str; 22] = [
     "base-files",
     "bash",
     "busybox-static",
@@ -24,6 +24,7 @@ const PACKAGES: [&str; 21] = [
     "iputils-ping",
     "kmod",
     "mount",
+    "nvme-cli",
     "pciutils",
     "procps",
     "sed",
@@ -86,7 +87,16 @@ pub(super) fn obtain(releases: &Releases, dir: &Path) -> Result<PathBuf> {
 /// # Errors
 /// When something is missing; the message names it.
 pub(super) fn check(tree: &Path) -> Result<PathBuf> {
-    for program in ["bin/bash", "bin/awk", "bin/busybox", "usr/bin/fio", "sbin/mkfs.ext4", "sbin/fstrim"] {
+    let programs = [
+        "bin/bash",
+        "bin/awk",
+        "bin/busybox",
+        "usr/bin/fio",
+        "sbin/mkfs.ext4",
+        "sbin/fstrim",
+        "usr/sbin/nvme",
+    ];
+    for program in programs {
         if !tree.join(program).exists() {
             bail!(
                 "the guest userland {} has no {program}: remove it to have it made again, or \
