@@ -88,6 +88,29 @@ come_and_go() {
     [ "$(starts "$MEMBER")" = 1 ] || { echo "the daemon was restarted"; return 1; }
 }
 
+# has_mib DISK MIB
+has_mib() { [ "$(blockdev --getsize64 "$1")" = $(($2 << 20)) ]; }
+
+# QEMU's controller never changes a size, so this is the front end over a disk that does nothing. Whoever had it open
+# before reaches the new end.
+follows_size() {
+    local link=/run/red-bear/null/1 server disk status=1
+    null-ublk --size 64 --resize 96 >/tmp/null-ublk 2>&1 &
+    server=$!
+    if wait_for 20 test -b "$link" && disk=$(readlink -f "$link") && has_mib "$disk" 64; then
+        exec 8<"$disk"
+        kill -USR1 "$server"
+        wait_for 20 has_mib "$disk" 96 &&
+            [ "$(dd bs=1M skip=80 count=1 iflag=direct status=none <&8 | wc -c)" = 1048576 ] && status=0
+        exec 8<&-
+        echo "$disk, $(blockdev --getsize64 "$disk") bytes"
+    fi
+    kill "$server"
+    wait "$server"
+    [ "$status" = 0 ] || tail -n 3 /tmp/null-ublk
+    return "$status"
+}
+
 # Sectors 20480 (reading) and 40960 (writing) fail; dd counts in blocks of 4096 bytes.
 try_read() { dd if="$DISK" of=/dev/null bs=4k skip="$1" count=1 iflag=direct status=none 2>&1; }
 try_write() { dd if=/dev/zero of="$DISK" bs=4k seek="$1" count=1 oflag=direct status=none 2>&1; }
@@ -158,6 +181,7 @@ check "4096-byte blocks" big_blocks
 check "two namespaces" namespaces
 if [ "$SUBJECT" != linux ]; then
     check "a namespace is attached, detached and attached again" come_and_go
+    check "a block device follows the size of its disk" follows_size
 fi
 wait_for 20 subject_disk "$FAULTY"
 DISK=$(subject_disk "$FAULTY") || exit

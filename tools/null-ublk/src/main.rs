@@ -4,7 +4,11 @@
 //! the kernel's ublk, of the front end and of the block layer: the floor below every storage daemon's figures.
 #![forbid(unsafe_code)]
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -30,6 +34,9 @@ struct Args {
     /// Size of each disk in MiB
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
     size: u64,
+    /// Size in MiB that each disk gets with SIGUSR1
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    resize: Option<u64>,
     /// How many hardware queues, and threads
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     queues: u16,
@@ -60,6 +67,11 @@ fn run(args: &Args) -> Result<()> {
 
     let disks = (1..=args.disks).map(|id| plain_disk(id, args.size << 11)).collect();
     let mut controller = NullDisk::new(disks, args.queues, args.depth);
+    if let Some(size) = args.resize {
+        let now = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(signal_hook::consts::SIGUSR1, now.clone())?;
+        controller = controller.resized(size << 11, now);
+    }
     let queues = controller.take_queues();
     let disks = controller.disks();
 

@@ -26,7 +26,7 @@ pub(super) const DRIVER: Driver = Driver {
     name: "nvmed",
     summary: "an NVMe controller with an ext4 file system, crashes and odd controllers included",
     daemons: &["nvmed", "pcid-spawner"],
-    tools: &["stray-dma"],
+    tools: &["stray-dma", "null-ublk"],
     plans: &[
         Plan {
             name: "nvmed",
@@ -102,6 +102,7 @@ const SHAPES: &[Expected] = &[
     always("4096-byte blocks"),
     always("two namespaces"),
     ours("a namespace is attached, detached and attached again"),
+    ours("a block device follows the size of its disk"),
     always("a failing block is EIO to its reader alone"),
     always("a failing block is EIO to its writer alone"),
     ours("the daemon outlives the errors"),

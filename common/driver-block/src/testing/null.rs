@@ -1,6 +1,12 @@
 //! A disk that does nothing, at once.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use redox_driver_sys::{irq::Interrupt, time::Time};
 
@@ -14,13 +20,22 @@ use crate::{
 pub struct NullDisk {
     disks: Vec<Disk>,
     queues: Vec<NullQueue>,
+    /// How many blocks the disks get, and when.
+    resize: Option<(u64, Arc<AtomicBool>)>,
 }
 
 impl NullDisk {
     /// A controller with these disks and `queues` queues of `depth` commands.
     pub fn new(disks: Vec<Disk>, queues: u16, depth: u16) -> Self {
         let queues = (0..queues).map(|_| NullQueue::new(depth)).collect();
-        NullDisk { disks, queues }
+        NullDisk { disks, queues, resize: None }
+    }
+
+    /// Gives every disk `blocks` blocks once `now` is set.
+    #[must_use]
+    pub fn resized(mut self, blocks: u64, now: Arc<AtomicBool>) -> Self {
+        self.resize = Some((blocks, now));
+        self
     }
 }
 
@@ -45,7 +60,13 @@ impl Controller for NullDisk {
     fn shares_interrupt(&self) -> bool {
         false
     }
-    fn poll(&mut self, _: Time, _: &mut Vec<ControllerEvent>) -> Result<(), BlockError> {
+    fn poll(&mut self, _: Time, events: &mut Vec<ControllerEvent>) -> Result<(), BlockError> {
+        if let Some((blocks, _)) = self.resize.take_if(|(_, now)| now.load(Ordering::Relaxed)) {
+            for disk in &mut self.disks {
+                disk.blocks = blocks;
+                events.push(ControllerEvent::DiskChanged(disk.clone()));
+            }
+        }
         Ok(())
     }
     fn abort(&mut self, _: u16, _: u32) -> Result<(), BlockError> {

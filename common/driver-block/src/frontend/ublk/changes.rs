@@ -8,15 +8,18 @@ use std::{
 
 use crate::device::{Disk, DiskId};
 
-/// The newest state of every disk that changed, and whether to end. Bounded by the number of disks.
-#[derive(Debug, Default)]
+/// The newest state of every disk that changed, and whether to end. Bounded by the numbers of disks and queues.
+#[derive(Debug)]
 pub(super) struct Changes {
+    queues: usize,
     state: Mutex<State>,
     news: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// What each queue that was told of a change knows.
+    known: BTreeMap<DiskId, BTreeMap<usize, Disk>>,
     disks: BTreeMap<DiskId, Option<Disk>>,
     end: bool,
 }
@@ -31,20 +34,34 @@ pub(super) struct Work {
 }
 
 impl Changes {
+    /// Of the disks that so many queues serve.
+    pub(super) fn new(queues: usize) -> Self {
+        Changes { queues, state: Mutex::default(), news: Condvar::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing that is done under the lock can leave half a state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A disk appeared or changed.
-    pub(super) fn changed(&self, disk: &Disk) {
-        self.lock().disks.insert(disk.id, Some(disk.clone()));
-        self.news.notify_one();
+    /// Queue number `queue` knows that a disk appeared or changed. It is news when all of them do: before, a queue would
+    /// refuse what lies beyond the old end.
+    pub(super) fn changed(&self, queue: usize, disk: &Disk) {
+        let mut state = self.lock();
+        let known = state.known.entry(disk.id).or_default();
+        known.insert(queue, disk.clone());
+        if known.len() == self.queues && known.values().all(|other| other == disk) {
+            state.known.remove(&disk.id);
+            state.disks.insert(disk.id, Some(disk.clone()));
+            self.news.notify_one();
+        }
     }
 
     /// A disk is gone.
     pub(super) fn removed(&self, disk: DiskId) {
-        self.lock().disks.insert(disk, None);
+        let mut state = self.lock();
+        state.known.remove(&disk);
+        state.disks.insert(disk, None);
         self.news.notify_one();
     }
 
@@ -96,16 +113,32 @@ mod tests {
 
     #[test]
     fn the_newest_state_wins() {
-        let changes = Changes::default();
+        let changes = Changes::new(1);
         assert_eq!(changes.take(Duration::ZERO), Work { disks: BTreeMap::new(), end: false });
-        changes.changed(&disk(1, 1));
-        changes.changed(&disk(1, 2));
-        changes.changed(&disk(2, 1));
+        changes.changed(0, &disk(1, 1));
+        changes.changed(0, &disk(1, 2));
+        changes.changed(0, &disk(2, 1));
         changes.removed(DiskId(2));
         let work = changes.take(Duration::from_secs(60));
         assert_eq!(work.disks, BTreeMap::from([(DiskId(1), Some(disk(1, 2))), (DiskId(2), None)]));
         assert!(!work.end);
         changes.end();
         assert!(changes.take(Duration::from_secs(60)).end);
+    }
+
+    #[test]
+    fn a_change_waits_for_the_last_queue() {
+        let changes = Changes::new(2);
+        changes.changed(0, &disk(1, 1));
+        changes.changed(0, &disk(1, 2));
+        changes.changed(1, &disk(1, 1));
+        assert_eq!(
+            changes.take(Duration::ZERO).disks,
+            BTreeMap::new(),
+            "queue 1 knows only the first change"
+        );
+        changes.changed(1, &disk(1, 2));
+        let news = BTreeMap::from([(DiskId(1), Some(disk(1, 2)))]);
+        assert_eq!(changes.take(Duration::from_secs(60)).disks, news);
     }
 }

@@ -25,6 +25,7 @@ const RECOVERY_INTERVAL: Duration = Duration::from_millis(50);
 /// The channel to the kernel's ublk driver.
 pub(super) struct Control {
     ring: ControlRing,
+    features: u64,
 }
 
 impl Control {
@@ -32,8 +33,9 @@ impl Control {
     pub(super) fn open() -> Result<Self, UblkError> {
         let ring =
             ControlRing::open().map_err(|source| UblkError::NoDriver { path: CONTROL_PATH, source })?;
-        let mut control = Control { ring };
-        let features = control.features()?;
+        let mut control = Control { ring, features: 0 };
+        let features = control.command("asking for features", uapi::GET_FEATURES, of(0), 0u64, PROMPT)?;
+        control.features = features;
         for (bit, missing) in [
             (uapi::F_CMD_IOCTL_ENCODE, "ioctl-encoded commands"),
             (uapi::F_USER_RECOVERY, "user recovery"),
@@ -63,8 +65,9 @@ impl Control {
         }
     }
 
-    fn features(&mut self) -> Result<u64, UblkError> {
-        self.command("asking for features", uapi::GET_FEATURES, of(0), 0u64, PROMPT)
+    /// Whether the kernel can change the size of a disk while it is in use.
+    pub(super) fn can_resize(&self) -> bool {
+        self.features & uapi::F_UPDATE_SIZE != 0
     }
 
     /// Makes a device; `info` says how, the answer what came of it.
@@ -94,6 +97,12 @@ impl Control {
         let length = u32::try_from(size_of::<Parameters>()).unwrap_or(u32::MAX);
         let asked = Parameters { length, ..Parameters::default() };
         self.command("reading its parameters", uapi::GET_PARAMS, of(device), asked, PROMPT)
+    }
+
+    /// Gives a disk that is shown another size, in sectors.
+    pub(super) fn resize(&mut self, device: u32, sectors: u64) -> Result<(), UblkError> {
+        let command = ControlCommand { data: sectors, ..of(device) };
+        self.command("changing its size", uapi::UPDATE_SIZE, command, (), PROMPT)
     }
 
     /// Shows the disk. Every queue must be served meanwhile.

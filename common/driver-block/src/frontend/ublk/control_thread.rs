@@ -60,8 +60,10 @@ impl Caretaker {
         self.disks_at_start = disks.len().max(1);
         let mut errors = Vec::new();
         for disk in disks {
-            if let Err(error) = self.serve(disk) {
-                errors.push(error);
+            match self.serve(disk) {
+                // A device that was taken over has the size that it had.
+                Ok(()) => self.changed(disk),
+                Err(error) => errors.push(error),
             }
         }
         for (disk, found) in std::mem::take(&mut self.left_over) {
@@ -123,16 +125,33 @@ impl Caretaker {
 
     /// A disk appeared, or became another one.
     fn changed(&mut self, disk: &Disk) {
-        if let Some(device) = self.served.get(&disk.id) {
+        if let Some(device) = self.served.get_mut(&disk.id) {
             let served = device.parameters();
-            let same = parameters::parameters(disk, served.max_io_bytes())
-                .is_ok_and(|new| parameters::same_disk(served, &new));
-            if same {
-                self.pending.remove(&disk.id);
-                return;
+            if let Ok(new) = parameters::parameters(disk, served.max_io_bytes())
+                && parameters::same_but_size(served, &new)
+            {
+                let sectors = new.basic.sectors;
+                if served.basic.sectors == sectors {
+                    self.pending.remove(&disk.id);
+                    return;
+                }
+                if self.control.can_resize() {
+                    match device.resize(&mut self.control, sectors) {
+                        Ok(()) => {
+                            log::info!(
+                                "disk {}: /dev/ublkb{} has {sectors} sectors now",
+                                disk.id,
+                                device.number()
+                            );
+                            self.pending.remove(&disk.id);
+                            return;
+                        }
+                        Err(error) => log::warn!("disk {}: {error}", disk.id),
+                    }
+                }
             }
-            // The kernel of 6.12 cannot change a device: it has to go and to come again, which is the end for whoever
-            // uses it.
+            // Nothing else of a device can be changed, before Linux 6.16 not even the size: it has to go and to come
+            // again, which is the end for whoever uses it.
             if sysfs::in_use(device.number()) {
                 if self.pending.insert(disk.id, disk.clone()).as_ref() != Some(disk) {
                     log::warn!(

@@ -90,6 +90,9 @@ impl UblkDevice {
         } else {
             log::warn!("disk {}: its number is too large: a restarted daemon will not find it", disk.id);
         }
+        if workshop.control.can_resize() {
+            flags |= uapi::F_UPDATE_SIZE;
+        }
         let info = workshop.control.add(DeviceInfo {
             queues: u16::try_from(workshop.threads.len()).unwrap_or(u16::MAX),
             depth,
@@ -212,6 +215,13 @@ impl UblkDevice {
     /// What the kernel was told about the disk.
     pub(super) fn parameters(&self) -> &Parameters {
         &self.set
+    }
+
+    /// Gives the device another size, also while it is in use.
+    pub(super) fn resize(&mut self, control: &mut Control, sectors: u64) -> Result<(), UblkError> {
+        control.resize(self.number, sectors)?;
+        self.set.basic.sectors = sectors;
+        Ok(())
     }
 
     /// Takes the disk away from the system, for good. The threads must go on serving it meanwhile.

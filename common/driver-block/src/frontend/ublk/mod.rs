@@ -109,7 +109,7 @@ impl Ublk {
     /// # Errors
     /// There is no ublk, or it is too old, or what it says of its devices cannot be read.
     pub fn new(options: UblkOptions, queues: usize) -> Result<(Self, Vec<QueueSeed>), UblkError> {
-        let changes = Arc::new(Changes::default());
+        let changes = Arc::new(Changes::new(queues));
         let mut threads = Vec::with_capacity(queues);
         let mut seeds = Vec::with_capacity(queues);
         for index in 0..queues {

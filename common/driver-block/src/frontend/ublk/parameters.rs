@@ -94,15 +94,14 @@ pub(super) fn parameters(disk: &Disk, max_io_bytes: u32) -> Result<uapi::Paramet
 /// Whether a device made with `old` can go on serving a disk that would be made with `new` today: everything but the
 /// size has to be the same for those who hold it, and the size may only have grown.
 pub(super) fn can_go_on(old: &uapi::Parameters, new: &uapi::Parameters) -> bool {
+    same_but_size(old, new) && old.basic.sectors <= new.basic.sectors
+}
+
+/// Whether a device made with `old` shows the disk that `new` describes, but for its size.
+pub(super) fn same_but_size(old: &uapi::Parameters, new: &uapi::Parameters) -> bool {
     let written = uapi::ATTR_VOLATILE_CACHE | uapi::ATTR_READ_ONLY;
     old.basic.logical_block_shift == new.basic.logical_block_shift
         && old.basic.attributes & written == new.basic.attributes & written
-        && old.basic.sectors <= new.basic.sectors
-}
-
-/// Whether a device made with `old` shows the disk that `new` describes.
-pub(super) fn same_disk(old: &uapi::Parameters, new: &uapi::Parameters) -> bool {
-    can_go_on(old, new) && old.basic.sectors == new.basic.sectors
 }
 
 fn align_down(value: u32, to: u32) -> u32 {
@@ -251,16 +250,17 @@ mod tests {
     #[test]
     fn a_device_goes_on_only_over_the_same_disk() {
         let old = parameters(&disk(), 128 << 10).unwrap();
-        assert!(same_disk(&old, &parameters(&disk(), 64 << 10).unwrap()));
+        assert!(same_but_size(&old, &parameters(&disk(), 64 << 10).unwrap()));
         let mut other = disk();
         other.blocks += 1;
         assert!(can_go_on(&old, &parameters(&other, 64 << 10).unwrap()));
-        assert!(!same_disk(&old, &parameters(&other, 64 << 10).unwrap()));
         other.blocks = 1;
         assert!(!can_go_on(&old, &parameters(&other, 128 << 10).unwrap()));
+        assert!(same_but_size(&old, &parameters(&other, 128 << 10).unwrap()));
         let mut other = disk();
         other.limits.block_size = 4096;
         assert!(!can_go_on(&old, &parameters(&other, 128 << 10).unwrap()));
+        assert!(!same_but_size(&old, &parameters(&other, 128 << 10).unwrap()));
         let mut other = disk();
         other.limits.read_only = true;
         assert!(!can_go_on(&old, &parameters(&other, 128 << 10).unwrap()));

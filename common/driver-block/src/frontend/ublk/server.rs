@@ -352,13 +352,11 @@ impl QueueFrontend for UblkQueue {
     }
 
     fn disk_changed(&mut self, disk: &Disk) {
-        // Every queue is told; the device is one.
-        if self.index == 0 {
-            self.changes.changed(disk);
-        }
+        self.changes.changed(self.index, disk);
     }
 
     fn disk_removed(&mut self, disk: DiskId) {
+        // Every queue is told; the device is one.
         if self.index == 0 {
             self.changes.removed(disk);
         }

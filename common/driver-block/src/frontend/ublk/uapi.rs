@@ -1,4 +1,4 @@
-//! The structures and numbers of Linux's ublk interface (`include/uapi/linux/ublk_cmd.h`, as of 6.12).
+//! The structures and numbers of Linux's ublk interface (`include/uapi/linux/ublk_cmd.h`, as of 6.16).
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -41,6 +41,8 @@ pub(super) const END_USER_RECOVERY: u32 = control(READ_WRITE, 0x11);
 pub(super) const GET_FEATURES: u32 = control(READ, 0x13);
 /// Removes a device as soon as nobody holds it, without waiting for that.
 pub(super) const DEL_DEV_ASYNC: u32 = control(READ, 0x14);
+/// Changes the size of a disk that is shown.
+pub(super) const UPDATE_SIZE: u32 = control(READ_WRITE, 0x15);
 
 /// Waits for a request.
 pub(super) const FETCH_REQ: u32 = io(0x20);
@@ -53,6 +55,8 @@ pub(super) const F_USER_RECOVERY: u64 = 1 << 3;
 pub(super) const F_USER_RECOVERY_REISSUE: u64 = 1 << 4;
 /// Operations are numbered as ioctls.
 pub(super) const F_CMD_IOCTL_ENCODE: u64 = 1 << 6;
+/// The size of a disk can be changed (Linux 6.16).
+pub(super) const F_UPDATE_SIZE: u64 = 1 << 10;
 
 /// The device was made, but is not shown.
 pub(super) const STATE_DEAD: u16 = 0;
@@ -79,7 +83,7 @@ pub(super) struct ControlCommand {
     /// Length of the memory at `address`.
     pub(super) length: u16,
     pub(super) address: u64,
-    /// The command's own value: process id, queue number.
+    /// The command's own value: process id, queue number, sectors.
     pub(super) data: u64,
     pub(super) path_length: u16,
     pub(super) pad: u16,
