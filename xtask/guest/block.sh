@@ -166,8 +166,8 @@ to_vfio() {
     [ "$(basename "$(readlink "$device/driver")")" = vfio-pci ]
 }
 
-# blocked_writes PCI_ADDRESS: faults that the IOMMU has reported of a function's writes.
-blocked_writes() { dmesg | grep -c "DMAR: \[DMA Write.*\[${1#0000:}\]"; }
+# blocked_writes PCI_ADDRESS: faults that the IOMMU has reported of a function's writes. Linux names the segment since 7.x.
+blocked_writes() { dmesg | grep -cE "DMAR: \[DMA Write.*\[(0000:)?${1#0000:}\]"; }
 
 # refuses PATTERN COMMAND...: fails within 30 s with one line on stderr that matches. clap adds a
 # hint to its line.
