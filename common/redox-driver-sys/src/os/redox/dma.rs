@@ -82,8 +82,10 @@ impl PhysDmaAllocator {
         }
     }
 
-    /// Maps `len` bytes so that the part of `wanted` bytes at the returned offset is aligned and below `mask`.
+    /// Maps at least `len` bytes so that the part of `wanted` bytes at the returned offset is aligned and below `mask`.
     fn map_below(&self, len: usize, wanted: usize, align: usize, mask: u64) -> Result<Option<(Mapped, u64)>> {
+        // The kernel takes a power of two pages anyway, and when less of them is unmapped it loses the rest, or panics later.
+        let Some(len) = len.checked_next_power_of_two() else { return Ok(None) };
         // What does not fit is held until the end, or the same memory would come again.
         let mut unfit = Vec::new();
         let mut found = None;
