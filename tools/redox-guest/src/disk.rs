@@ -36,6 +36,17 @@ impl DiskScheme {
         self.try_open(node).with_context(|| format!("open {}", self.path(node).display()))
     }
 
+    /// The process that drives the device, as the driver's report says.
+    ///
+    /// # Errors
+    /// When there is no report, or it does not say so.
+    pub fn driver(&self) -> Result<usize> {
+        let report = self.inspect()?;
+        let told = report.lines().find_map(|line| line.trim().strip_prefix("process:"));
+        let pid = told.context("the driver's report names no process")?.trim();
+        pid.parse().with_context(|| format!("the driver's report names the process {pid:?}"))
+    }
+
     /// The driver's report on itself. Only ours have one.
     ///
     /// # Errors

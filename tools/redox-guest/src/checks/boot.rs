@@ -27,8 +27,11 @@ fn root(subject: &Subject) -> Result<String> {
     let disk = DiskScheme { name: subject.root.clone() };
     // The file system has it open.
     refused("open its disk", disk.try_open("1"), ENOLCK)?;
-    let report = disk.inspect().context("this is no driver of ours")?;
-    Ok(format!("{} processes; {}", processes.len(), report.lines().next().unwrap_or_default()))
+    let driver = disk.driver().context("this is no driver of ours")?;
+    if !processes.contains(&driver) {
+        bail!("process {driver} is none of {processes:?}, which are called {}", subject.driver);
+    }
+    Ok(format!("process {driver} of {processes:?}"))
 }
 
 fn file() -> Result<String> {

@@ -125,7 +125,8 @@ fn statistics(subject: &Subject) -> Result<String> {
 
 fn senseless(subject: &Subject) -> Result<String> {
     let disk = subject.disk().open("1")?;
-    refused("verb 99", system::call_write(&disk, &[0; 16], 99), EOPNOTSUPP)?;
+    // On the heap: the kernel lends no read-only memory to a scheme.
+    refused("verb 99", system::call_write(&disk, &vec![0; 16], 99), EOPNOTSUPP)?;
     for (what, offset, length) in [
         ("an unaligned offset", 1, 512),
         ("an unaligned length", 0, 100),
@@ -137,6 +138,6 @@ fn senseless(subject: &Subject) -> Result<String> {
         refused(what, ranges(&disk, WRITE_ZEROES, offset, length), EINVAL)?;
     }
     refused("no range", system::call_write(&disk, &[], DISCARD), EINVAL)?;
-    refused("half a range", system::call_write(&disk, &[0; 8], DISCARD), EINVAL)?;
+    refused("half a range", system::call_write(&disk, &vec![0; 8], DISCARD), EINVAL)?;
     Ok("13 calls".to_owned())
 }

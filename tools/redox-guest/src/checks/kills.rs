@@ -155,7 +155,7 @@ fn kill(console: &Console, subject: &Subject, load: &Load, kills: usize) -> Resu
     let mut longest = Duration::ZERO;
     for number in 1..=kills {
         std::thread::sleep(PAUSE.mul_f64(random.f64()));
-        let victim = victim(subject)?;
+        let victim = subject.disk().driver()?;
         let (reads, writes) = (load.reads.load(Ordering::Relaxed), load.writes.load(Ordering::Relaxed));
         let killed = Instant::now();
         system::kill(victim).with_context(|| format!("kill process {victim}"))?;
@@ -176,12 +176,4 @@ fn kill(console: &Console, subject: &Subject, load: &Load, kills: usize) -> Resu
         longest = longest.max(killed.elapsed());
     }
     Ok(longest)
-}
-
-/// The process that drives the disk, as the driver tells.
-fn victim(subject: &Subject) -> Result<usize> {
-    let report = subject.disk().inspect()?;
-    let told = report.lines().find_map(|line| line.trim().strip_prefix("process:"));
-    let pid = told.context("the driver does not tell its process")?.trim();
-    pid.parse().with_context(|| format!("the driver tells {pid:?} for its process"))
 }

@@ -368,7 +368,9 @@ impl<S: RequestSource, L: Launcher> Server<S, L> {
                 self.scheme.remove_disk(disk);
             }
             FromDriver::Report(report) => {
-                let report = format!("{report}drivers started: {}\n", self.generation);
+                let Some(driver) = &self.driver else { return };
+                let (process, started) = (driver.child.id(), self.generation);
+                let report = format!("{report}process: {process}\ndrivers started: {started}\n");
                 self.scheme.inspected(&report);
             }
         }
