@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use super::check::with_disks;
-use super::image::{Driver, Recipe};
+use super::image::{Driver, Recipe, Service};
 use super::parts::{Parts, System};
-use super::programs::{self, BENCH, NVMED};
+use super::programs::{self, BENCH, NULL_DISK, NVMED};
 use crate::bench::measure::Count;
 use crate::bench::programs::plugin;
 use crate::bench::report::{self, Entry};
@@ -70,30 +70,47 @@ struct Sample {
 /// When something is missing or a boot fails.
 pub(super) fn run(request: &Request, target: &Path) -> Result<ExitCode> {
     let system = request.parts.system()?;
-    let wanted = if request.self_check { &[BENCH][..] } else { &[BENCH, NVMED] };
+    let wanted = if request.self_check { &[BENCH][..] } else { &[BENCH, NVMED, NULL_DISK] };
     let built = programs::obtain(&request.parts, &request.rig, target, wanted)?;
-    let [bench, nvmed @ ..] = &built[..] else { bail!("no program") };
-    let ours = nvmed.first().map_or(Driver::Upstream, |program| Driver::Ours(program.clone()));
+    let [bench, ours @ ..] = &built[..] else { bail!("no program") };
     let plugin = plugin(target)?;
     let qemu = rig::emulator(&request.rig, target)?;
     let (pairs, shrink) = if request.quick { (2, 10) } else { (request.pairs, 1) };
-    let sides = [("ours", ours), ("upstream", Driver::Upstream)];
     let arguments = arguments(shrink);
+    let bench = Service { program: bench, arguments: arguments.clone(), daemon: false };
+    // Ours, the peer, and where there is one the floor.
+    let sides = match ours {
+        [nvmed, null_disk] => {
+            let driver = Driver::Ours(nvmed.clone());
+            let floor = Service { program: null_disk, arguments: Vec::new(), daemon: true };
+            let mut on_floor = bench.clone();
+            on_floor.arguments.extend(["--scheme".to_owned(), "disk.null".to_owned()]);
+            vec![
+                ("ours", driver.clone(), vec![bench.clone()]),
+                ("upstream", Driver::Upstream, vec![bench]),
+                ("floor", driver, vec![floor, on_floor]),
+            ]
+        }
+        _ => vec![
+            ("upstream-a", Driver::Upstream, vec![bench.clone()]),
+            ("upstream-b", Driver::Upstream, vec![bench]),
+        ],
+    };
     let work = target.join("redox/bench");
     std::fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
     let step = Step::begin("make the disks");
     let mut images = Vec::new();
-    for (name, driver) in sides {
+    for (name, driver, services) in sides {
         let image = work.join(format!("{name}.img"));
-        let recipe = Recipe { system: &system, driver, program: bench, arguments: arguments.clone() };
+        let recipe = Recipe { system: &system, driver, services };
         recipe.make(&work, &image)?;
         images.push((name, image));
     }
     step.done("made");
-    let (name, title, peer) = if request.self_check {
-        ("nvmed-redox-self-check", "Upstream's nvmed on Redox against itself", "upstream's nvmed")
+    let (name, title) = if request.self_check {
+        ("nvmed-redox-self-check", "Upstream's nvmed on Redox against itself")
     } else {
-        ("nvmed-redox", "nvmed on Redox beside upstream's", "upstream's nvmed")
+        ("nvmed-redox", "nvmed on Redox beside upstream's")
     };
     let boots = Boots { qemu: &qemu, plugin: &plugin, target, system: &system };
     let mut entries = Vec::new();
@@ -104,7 +121,7 @@ pub(super) fn run(request: &Request, target: &Path) -> Result<ExitCode> {
             if pair % 2 == 1 {
                 sides.reverse();
             }
-            let mut samples = [Vec::new(), Vec::new()];
+            let mut samples = vec![Vec::new(); images.len()];
             for (side, (name, image)) in sides {
                 let step = Step::begin(format!("{count:?}, pair {} of {pairs}: {name}", pair + 1));
                 let sample = boots.measure(name, image, count)?;
@@ -115,7 +132,8 @@ pub(super) fn run(request: &Request, target: &Path) -> Result<ExitCode> {
             }
             measured.push(samples);
         }
-        entries.extend(figures(count, &measured, peer, &arguments));
+        entries.extend(figures(count, &measured, (1, UPSTREAM), &arguments));
+        entries.extend(figures(count, &measured, (2, FLOOR), &arguments));
         // After each kind of boot: what is measured stays, whatever happens to the next.
         report::write(&target.join("bench"), name, title, &entries)?;
     }
@@ -229,15 +247,26 @@ fn views(count: Count, job: &Job) -> Vec<(&'static str, &'static str, Side)> {
     }
 }
 
-/// Entries of one kind of boot, of which each pair has our samples and the peer's.
-fn figures(count: Count, measured: &[[Vec<Sample>; 2]], peer: &str, arguments: &[String]) -> Vec<Entry> {
+/// Who our driver is compared with.
+const UPSTREAM: &str = "upstream's nvmed";
+const FLOOR: &str = "null-disk, the floor";
+
+/// Entries of one kind of boot, of which each round has the samples of each side, ours first. Nothing comes of a peer that
+/// was not booted.
+fn figures(
+    count: Count,
+    measured: &[Vec<Vec<Sample>>],
+    (place, peer): (usize, &str),
+    arguments: &[String],
+) -> Vec<Entry> {
     let mut entries = Vec::new();
     for (index, job) in JOBS.iter().enumerate() {
         for (name, unit, side) in views(count, job) {
             let pairs: Vec<(f64, f64)> = measured
                 .iter()
-                .filter_map(|[ours, theirs]| {
-                    Some((side(ours.get(index)?, job)?, side(theirs.get(index)?, job)?))
+                .filter_map(|sides| {
+                    let figure = |place: usize| side(sides.get(place)?.get(index)?, job);
+                    Some((figure(0)?, figure(place)?))
                 })
                 .collect();
             let Some(result) = stats::compare(&pairs) else { continue };
@@ -259,6 +288,18 @@ fn figures(count: Count, measured: &[[Vec<Sample>; 2]], peer: &str, arguments: &
 /// A figure that the project means to reach: the entry's name, what must hold, and whether it does.
 type Target = (&'static str, &'static str, fn(&Entry) -> bool);
 
+/// At most 1.3 times the floor's.
+const NEAR: (&str, fn(&Entry) -> bool) =
+    ("at most 1.3 times the floor's", |entry| entry.ratio.is_some_and(|ratio| ratio <= 1.3));
+
+/// Those that are compared with the floor.
+const FLOOR_TARGETS: [Target; 3] = [
+    ("1 MiB seqread, 1 thread: instructions", NEAR.0, NEAR.1),
+    ("4 KiB randread, 1 thread: instructions", NEAR.0, NEAR.1),
+    ("4 KiB randread, 32 threads: instructions", NEAR.0, NEAR.1),
+];
+
+/// Those that are compared with upstream's driver.
 const TARGETS: [Target; 6] = [
     ("1 MiB seqread, 1 thread: throughput", "at least 5 times upstream's", |entry| {
         entry.ratio.is_some_and(|ratio| ratio >= 5.0)
@@ -275,10 +316,10 @@ const TARGETS: [Target; 6] = [
 ];
 
 fn verdicts(entries: &[Entry]) -> Vec<(bool, String)> {
-    TARGETS
-        .iter()
-        .filter_map(|(name, says, holds)| {
-            let entry = entries.iter().find(|entry| entry.name == *name)?;
+    let all = TARGETS.iter().map(|target| (UPSTREAM, target));
+    all.chain(FLOOR_TARGETS.iter().map(|target| (FLOOR, target)))
+        .filter_map(|(peer, (name, says, holds))| {
+            let entry = entries.iter().find(|entry| entry.name == *name && entry.peer_name == peer)?;
             Some((holds(entry), format!("{name}: {says}")))
         })
         .collect()
@@ -294,20 +335,22 @@ mod tests {
         JOBS.iter().map(|_| Sample { operations: 100.0, seconds: cost as f64, window }).collect()
     }
 
-    fn all(ours: u64, theirs: u64) -> Vec<Entry> {
-        [Count::Instructions, Count::Mmio, Count::Nothing]
-            .into_iter()
-            .flat_map(|count| {
-                let pair = [samples(ours, count), samples(theirs, count)];
-                figures(count, &vec![pair; 4], "peer", &arguments(1))
-            })
-            .collect()
+    fn all(ours: u64, theirs: u64, floor: u64) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for count in [Count::Instructions, Count::Mmio, Count::Nothing] {
+            let round = vec![samples(ours, count), samples(theirs, count), samples(floor, count)];
+            let measured = vec![round; 4];
+            entries.extend(figures(count, &measured, (1, UPSTREAM), &arguments(1)));
+            entries.extend(figures(count, &measured, (2, FLOOR), &arguments(1)));
+            assert!(figures(count, &measured, (3, "nobody"), &arguments(1)).is_empty());
+        }
+        entries
     }
 
     #[test]
     fn each_job_has_its_figures() {
-        let entries = all(1, 5);
-        assert_eq!(entries.len(), 3 * 5);
+        let entries = all(1, 5, 1);
+        assert_eq!(entries.len(), 2 * 3 * 5);
         let find = |name: &str| entries.iter().find(|entry| entry.name == name).unwrap();
         let entry = find("4 KiB randread, 1 thread: instructions");
         assert_eq!((entry.ours, entry.peer, entry.ratio, entry.runs), (Some(10.0), 50.0, Some(0.2), 4));
@@ -321,10 +364,11 @@ mod tests {
     #[test]
     fn every_target_is_measured_and_can_be_missed() {
         let reached = |entries: &[Entry]| verdicts(entries).into_iter().map(|(reached, _)| reached).collect();
-        let good: Vec<bool> = reached(&all(1, 5));
-        assert_eq!(good, [true; TARGETS.len()]);
-        let bad: Vec<bool> = reached(&all(500, 500));
-        assert_eq!(bad, [false; TARGETS.len()]);
+        const ALL: usize = TARGETS.len() + FLOOR_TARGETS.len();
+        let good: Vec<bool> = reached(&all(1, 5, 1));
+        assert_eq!(good, [true; ALL]);
+        let bad: Vec<bool> = reached(&all(500, 500, 5));
+        assert_eq!(bad, [false; ALL]);
         assert!(verdicts(&[]).is_empty());
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::data;
-use super::image::{Driver, Recipe};
+use super::image::{Driver, Recipe, Service};
 use super::parts::{Parts, System};
 use super::plans::{BOOTS, Boot, FLUSHED};
 use super::programs::{self, DISK_CHECK, NVMED};
@@ -107,8 +107,7 @@ impl Bench<'_> {
             let recipe = Recipe {
                 system: self.system,
                 driver: self.driver.clone(),
-                program: &self.disk_check,
-                arguments,
+                services: vec![Service { program: &self.disk_check, arguments, daemon: false }],
             };
             recipe.make(&self.target.join("redox"), &root)?;
             step.done("made");

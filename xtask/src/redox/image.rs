@@ -18,8 +18,8 @@ use crate::workspace;
 /// Room beside what is on the root file system.
 const FREE: u64 = 128 << 20;
 
-/// The name of our service on the root file system: started last.
-const SERVICE: &str = "usr/lib/init.d/99_redbear-rig.service";
+/// Where init finds what it starts on the root file system, in the order of names.
+const SERVICES: &str = "usr/lib/init.d";
 
 /// Whose storage driver is in the initfs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,14 +30,22 @@ pub(super) enum Driver {
     Ours(PathBuf),
 }
 
+/// A program that init starts.
+#[derive(Debug, Clone)]
+pub(super) struct Service<'a> {
+    pub(super) program: &'a Path,
+    pub(super) arguments: Vec<String>,
+    /// Whether it is a daemon, whose readiness init waits for.
+    pub(super) daemon: bool,
+}
+
 /// What an image is to have.
 #[derive(Debug, Clone)]
 pub(super) struct Recipe<'a> {
     pub(super) system: &'a System,
     pub(super) driver: Driver,
-    /// The program that init starts last, and its arguments.
-    pub(super) program: &'a Path,
-    pub(super) arguments: Vec<String>,
+    /// What init starts after everything else, in this order.
+    pub(super) services: Vec<Service<'a>>,
 }
 
 /// Puts our driver and its `pcid.d` entry into an initfs, and says what was done.
@@ -83,9 +91,12 @@ impl Recipe<'_> {
             install(&mut initfs, NVMED, program)?;
         }
         size += self.put(&tree, "usr/lib/boot/initfs", &initfs.write()?, 0o644)?;
-        let name = self.program.file_name().context("a program without a name")?.to_string_lossy();
-        size += self.put(&tree, &format!("usr/bin/{name}"), &fs_read(self.program)?, 0o755)?;
-        self.put(&tree, SERVICE, service(&name, &self.arguments)?.as_bytes(), 0o644)?;
+        for (index, service) in self.services.iter().enumerate() {
+            let name = service.program.file_name().context("a program without a name")?.to_string_lossy();
+            size += self.put(&tree, &format!("usr/bin/{name}"), &fs_read(service.program)?, 0o755)?;
+            let file = format!("{SERVICES}/99_redbear-{index}-{name}.service");
+            self.put(&tree, &file, unit(&name, service)?.as_bytes(), 0o644)?;
+        }
         let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
         let length = (size + FREE).next_multiple_of(1 << 20);
         file.set_len(length).with_context(|| format!("cannot size {}", path.display()))?;
@@ -135,19 +146,19 @@ fn copy_tree(from: &Path, to: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
-/// The service that starts a program and does not wait for it.
-fn service(program: &str, arguments: &[String]) -> Result<String> {
+/// The unit that starts a program.
+fn unit(program: &str, service: &Service<'_>) -> Result<String> {
     #[derive(Serialize)]
     struct Unit {
         unit: Info,
-        service: Service,
+        service: Start,
     }
     #[derive(Serialize)]
     struct Info {
         description: &'static str,
     }
     #[derive(Serialize)]
-    struct Service {
+    struct Start {
         cmd: String,
         args: Vec<String>,
         #[serde(rename = "type")]
@@ -156,10 +167,10 @@ fn service(program: &str, arguments: &[String]) -> Result<String> {
     }
     let unit = Unit {
         unit: Info { description: "Red Bear drivers: what the rig runs" },
-        service: Service {
+        service: Start {
             cmd: format!("/usr/bin/{program}"),
-            args: arguments.to_vec(),
-            kind: "oneshot_async",
+            args: service.arguments.clone(),
+            kind: if service.daemon { "notify" } else { "oneshot_async" },
             // init asks for backtraces, and a program whose unwinder finds no tables aborts instead of telling its error.
             envs: BTreeMap::from([("RUST_BACKTRACE", "0")]),
         },
@@ -173,11 +184,18 @@ mod tests {
 
     #[test]
     fn a_service_starts_the_program() {
-        let text = service("disk-check", &["--kills".to_owned(), "3".to_owned()]).unwrap();
+        let service = Service {
+            program: Path::new("x"),
+            arguments: vec!["--kills".to_owned(), "3".to_owned()],
+            daemon: false,
+        };
+        let text = unit("disk-check", &service).unwrap();
         let value: toml::Table = toml::from_str(&text).unwrap();
         assert_eq!(value["service"]["cmd"].as_str(), Some("/usr/bin/disk-check"));
         assert_eq!(value["service"]["type"].as_str(), Some("oneshot_async"));
         assert_eq!(value["service"]["args"].as_array().map(Vec::len), Some(2));
+        let text = unit("null-disk", &Service { daemon: true, ..service }).unwrap();
+        assert!(text.contains("type = \"notify\""), "{text}");
     }
 
     #[test]
@@ -220,8 +238,7 @@ mod tests {
         let recipe = Recipe {
             system: &system,
             driver: Driver::Ours(file("nvmed", b"our driver")),
-            program: &program,
-            arguments: vec!["raw".to_owned()],
+            services: vec![Service { program: &program, arguments: vec!["raw".to_owned()], daemon: false }],
         };
         let image = dir.path().join("image");
         recipe.make(dir.path(), &image).unwrap();
@@ -229,7 +246,12 @@ mod tests {
         let tree = dir.path().join("root");
         let read = read_initfs(&tree.join("usr/lib/boot/initfs")).unwrap();
         assert!(read.get("lib/drivers/nvmed").is_some() && read.get("lib/pcid.d/00-nvmed.toml").is_some());
-        for path in ["usr/lib/boot/kernel", "usr/bin/init", "usr/bin/disk-check", SERVICE] {
+        for path in [
+            "usr/lib/boot/kernel",
+            "usr/bin/init",
+            "usr/bin/disk-check",
+            "usr/lib/init.d/99_redbear-0-disk-check.service",
+        ] {
             assert!(tree.join(path).is_file(), "{path}");
         }
     }

@@ -24,6 +24,8 @@ pub(super) struct Program {
 pub(super) const NVMED: Program = Program { package: "nvmed", name: "nvmed" };
 /// What checks it from its clients' side.
 pub(super) const DISK_CHECK: Program = Program { package: "redox-guest", name: "disk-check" };
+/// A disk that does nothing, behind the same front end.
+pub(super) const NULL_DISK: Program = Program { package: "null-disk", name: "null-disk" };
 /// What measures it.
 pub(super) const BENCH: Program = Program { package: "redox-bench", name: "redox-bench" };
 
