@@ -141,6 +141,16 @@ pub enum ServerError {
     Unclean(End),
 }
 
+/// What has become of clients' wish for a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inspection {
+    None,
+    /// The next driver that serves is asked.
+    Wanted,
+    /// The driver was asked.
+    Asked,
+}
+
 /// A driver that lives, as far as is known.
 struct Running {
     child: Child,
@@ -174,6 +184,7 @@ pub struct Server<S, L> {
     served: bool,
     /// Drivers that died one after the other without having done anything.
     idle_deaths: u32,
+    inspection: Inspection,
     /// When deadlines were looked at.
     looked_at: Time,
     /// Since when there is no driver that serves.
@@ -218,6 +229,7 @@ impl<S: RequestSource, L: Launcher> Server<S, L> {
             last_end: None,
             served: false,
             idle_deaths: 0,
+            inspection: Inspection::None,
             looked_at: Time::default(),
             absent_since: None,
             retry_at: Time::default(),
@@ -304,14 +316,13 @@ impl<S: RequestSource, L: Launcher> Server<S, L> {
 
     fn give_answers(&mut self) -> Result<(), ServerError> {
         if self.scheme.take_inspection() {
-            let asked = self
-                .driver
-                .as_ref()
-                .filter(|driver| driver.attached)
-                .is_some_and(|driver| ToDriver::Inspect.send(&driver.ends.to_driver).is_ok());
-            if !asked {
-                self.scheme.inspected("the driver is being started again\n");
-            }
+            self.inspection = Inspection::Wanted;
+        }
+        if let (Inspection::Wanted, Some(Running { attached: true, ends, .. })) =
+            (self.inspection, &self.driver)
+            && ToDriver::Inspect.send(&ends.to_driver).is_ok()
+        {
+            self.inspection = Inspection::Asked;
         }
         self.scheme.carrier_mut().commit();
         let answers = self.scheme.answers();
@@ -371,6 +382,7 @@ impl<S: RequestSource, L: Launcher> Server<S, L> {
                 let Some(driver) = &self.driver else { return };
                 let (process, started) = (driver.child.id(), self.generation);
                 let report = format!("{report}process: {process}\ndrivers started: {started}\n");
+                self.inspection = Inspection::None;
                 self.scheme.inspected(&report);
             }
         }
@@ -380,6 +392,9 @@ impl<S: RequestSource, L: Launcher> Server<S, L> {
     fn bury(&mut self, why: &str, now: Time) {
         let Some(mut driver) = self.driver.take() else { return };
         self.events = None;
+        if self.inspection == Inspection::Asked {
+            self.inspection = Inspection::Wanted;
+        }
         let (name, pid) = (&self.name, driver.child.id());
         match driver.child.kill(KILL) {
             Ok(end) => {
@@ -428,6 +443,9 @@ impl<S: RequestSource, L: Launcher> Server<S, L> {
             && now.since(since) > self.patience.absence
         {
             self.scheme.carrier_mut().refuse(BlockError::TimedOut);
+            if std::mem::replace(&mut self.inspection, Inspection::None) != Inspection::None {
+                self.scheme.inspected("there is no driver at present\n");
+            }
         }
         if self.driver.is_some() || now < self.retry_at {
             return Ok(());
