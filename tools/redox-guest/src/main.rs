@@ -83,6 +83,9 @@ enum Check {
     /// The other
     #[value(hide = true)]
     ClientB,
+    /// A process that `leaks` kills
+    #[value(hide = true)]
+    Victim,
 }
 
 /// Longest time of one check.
@@ -104,6 +107,9 @@ fn main() -> ExitCode {
             }
         };
     }
+    if checks.contains(&Check::Victim) {
+        checks::leaks::be_a_victim();
+    }
     let console = Console::open(subject.upstream);
     std::thread::scope(|scope| {
         scope.spawn(|| console.watch(LIMIT));
@@ -119,7 +125,7 @@ fn main() -> ExitCode {
                 Check::Calls => checks::calls::run(&console, &subject),
                 Check::Kills => checks::kills::run(&console, &subject),
                 Check::Leaks => checks::leaks::run(&console, &subject),
-                Check::ClientA | Check::ClientB => true,
+                Check::ClientA | Check::ClientB | Check::Victim => true,
             };
         }
         console.end(i32::from(!good))
