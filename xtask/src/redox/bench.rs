@@ -102,7 +102,7 @@ pub(super) fn run(request: &Request, target: &Path) -> Result<ExitCode> {
     let mut images = Vec::new();
     for (name, driver, services) in sides {
         let image = work.join(format!("{name}.img"));
-        let recipe = Recipe { system: &system, driver, services };
+        let recipe = Recipe { system: &system, driver, arguments: &[], services };
         recipe.make(&work, &image)?;
         images.push((name, image));
     }

@@ -107,6 +107,7 @@ impl Bench<'_> {
             let recipe = Recipe {
                 system: self.system,
                 driver: self.driver.clone(),
+                arguments: boot.arguments,
                 services: vec![Service { program: &self.disk_check, arguments, daemon: false }],
             };
             recipe.make(&self.target.join("redox"), &root)?;

@@ -44,25 +44,44 @@ pub(super) struct Service<'a> {
 pub(super) struct Recipe<'a> {
     pub(super) system: &'a System,
     pub(super) driver: Driver,
+    /// Arguments of our driver.
+    pub(super) arguments: &'static [&'static str],
     /// What init starts after everything else, in this order.
     pub(super) services: Vec<Service<'a>>,
 }
 
-/// Puts our driver and its `pcid.d` entry into an initfs, and says what was done.
+/// Puts our driver and its `pcid.d` entry, with more `arguments`, into an initfs, and says what was done.
 ///
 /// # Errors
 /// When the initfs cannot be read, or the driver does not go in.
-pub(super) fn install(initfs: &mut Initfs, daemon: Program, program: &Path) -> Result<String> {
+pub(super) fn install(
+    initfs: &mut Initfs,
+    daemon: Program,
+    program: &Path,
+    arguments: &[&str],
+) -> Result<String> {
     let file = workspace::root()?.join(format!("recipes/pcid.d/{}.toml", daemon.name));
     let config = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let data = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
     let length = data.len();
+    let config = with_arguments(&config, arguments)?;
     let done = initfs.install(daemon.name, data, &config)?;
     let before = match done.replaced {
         Some(bytes) => format!("in place of one of {bytes} bytes"),
         None => "where there was none".to_owned(),
     };
     Ok(format!("{}: {length} bytes, {before}; {}", done.program, done.config))
+}
+
+/// A `pcid.d` file whose commands have more arguments.
+fn with_arguments(config: &str, arguments: &[&str]) -> Result<String> {
+    let mut document: toml::Table = toml::from_str(config)?;
+    for driver in document.get_mut("drivers").and_then(toml::Value::as_array_mut).into_iter().flatten() {
+        if let Some(command) = driver.get_mut("command").and_then(toml::Value::as_array_mut) {
+            command.extend(arguments.iter().map(|argument| toml::Value::from(*argument)));
+        }
+    }
+    Ok(toml::to_string(&document)?)
 }
 
 /// Reads an initfs file.
@@ -88,7 +107,7 @@ impl Recipe<'_> {
         size += self.put(&tree, "usr/lib/boot/kernel", &fs_read(&self.system.kernel)?, 0o644)?;
         let mut initfs = read_initfs(&self.system.initfs)?;
         if let Driver::Ours(program) = &self.driver {
-            install(&mut initfs, NVMED, program)?;
+            install(&mut initfs, NVMED, program, self.arguments)?;
         }
         size += self.put(&tree, "usr/lib/boot/initfs", &initfs.write()?, 0o644)?;
         for (index, service) in self.services.iter().enumerate() {
@@ -238,6 +257,7 @@ mod tests {
         let recipe = Recipe {
             system: &system,
             driver: Driver::Ours(file("nvmed", b"our driver")),
+            arguments: &["--log-level", "off"],
             services: vec![Service { program: &program, arguments: vec!["raw".to_owned()], daemon: false }],
         };
         let image = dir.path().join("image");

@@ -83,7 +83,7 @@ fn make_initfs(request: &InitfsRequest, target: &Path) -> Result<()> {
         return Ok(());
     };
     for program in &programs::obtain(&request.parts, &request.rig, target, &[NVMED])? {
-        println!("{}", image::install(&mut initfs, NVMED, program)?);
+        println!("{}", image::install(&mut initfs, NVMED, program, &[])?);
     }
     let bytes = initfs.write()?;
     // What was written is what will be read at boot.
