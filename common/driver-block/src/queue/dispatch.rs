@@ -25,7 +25,8 @@ impl<H: HardwareQueue> Queue<H> {
         // First what has waited longest. Flushes come a second time, because requests of this batch may ask for some.
         let _ = self.issue_queued(now)
             && self.issue_flushes(now)
-            && self.issue_backlog(now)
+            && self.issue_held(now)
+            && self.issue_backlog(now, true)
             && self.issue_flushes(now);
         if self.tags.in_flight() != before
             && let Some(hardware) = &mut self.hardware
@@ -38,7 +39,10 @@ impl<H: HardwareQueue> Queue<H> {
     /// Whether everything that was taken is with the hardware, or answered: what an empty poll finds.
     #[inline]
     fn nothing_waits(&self) -> bool {
-        self.backlog.is_empty() && self.flushes_waiting == 0 && self.tags.last_queued().is_none()
+        self.backlog.is_empty()
+            && self.flushes_waiting == 0
+            && self.tags.last_queued().is_none()
+            && (!self.limited || self.held() == 0)
     }
 
     /// Submits again what is due. False: the hardware takes no more.
@@ -71,7 +75,7 @@ impl<H: HardwareQueue> Queue<H> {
             && let Some(disk) = self.disks.get_mut(at)
         {
             at += 1;
-            if disk.flush_running {
+            if disk.flush_running || (self.limited && disk.is_full()) {
                 continue;
             }
             let waiting = disk.flush_waiting.take();
@@ -100,17 +104,19 @@ impl<H: HardwareQueue> Queue<H> {
                 index = slot.next;
             }
             self.statistics.of_mut(Operation::Flush).merges += u64::from(work.count - 1);
-            if let Some(tag) = self.tags.take(work)
-                && !self.issue(tag, now)
-            {
-                return false;
+            if let Some(tag) = self.tags.take(work) {
+                self.take_share(work.disk);
+                if !self.issue(tag, now) {
+                    return false;
+                }
             }
         }
         true
     }
 
-    /// Makes commands of the waiting requests while there are tags. False: the hardware takes no more.
-    fn issue_backlog(&mut self, now: Time) -> bool {
+    /// Makes commands of the waiting requests while there are tags. A request whose disk has as many as it may is put
+    /// aside, or ends it. False: the hardware takes no more.
+    pub(super) fn issue_backlog(&mut self, now: Time, aside: bool) -> bool {
         let due = now.plus(self.options.timeout);
         while let Some(head) = self.backlog.head() {
             let slot = &self.slots[head];
@@ -122,6 +128,14 @@ impl<H: HardwareQueue> Queue<H> {
                 }
                 continue;
             }
+            if self.limited && self.is_at_limit(head) {
+                if !aside {
+                    return true;
+                }
+                self.put_aside(head);
+                continue;
+            }
+            let slot = &self.slots[head];
             if slot.simple && self.issue_simple(head, due) {
                 continue;
             }
@@ -142,10 +156,11 @@ impl<H: HardwareQueue> Queue<H> {
             };
             match work {
                 Ok(work) => {
-                    if let Some(tag) = self.tags.take(work)
-                        && !self.issue(tag, now)
-                    {
-                        return false;
+                    if let Some(tag) = self.tags.take(work) {
+                        self.take_share(work.disk);
+                        if !self.issue(tag, now) {
+                            return false;
+                        }
                     }
                 }
                 Err(error) => self.slots[head].error = Some(error),
@@ -186,6 +201,10 @@ impl<H: HardwareQueue> Queue<H> {
         slot.waiting = false;
         slot.issued = slot.request.blocks;
         slot.outstanding = 1;
+        if self.limited {
+            let disk = slot.request.disk;
+            self.take_share(disk);
+        }
         true
     }
 
