@@ -229,6 +229,12 @@ pub trait Controller: Send {
     /// that one must also call [`poll`](Self::poll).
     fn shares_interrupt(&self) -> bool;
 
+    /// Whether the queues call by [`HardwareQueue::attention`] whenever there is something for [`poll`](Self::poll): it
+    /// need not be tried otherwise.
+    fn is_called(&self) -> bool {
+        false
+    }
+
     /// Serves the controller's own queue without waiting: completions of aborts, asynchronous events.
     ///
     /// # Errors
