@@ -142,6 +142,7 @@ impl Handle {
     pub fn plug(&self, place: impl Into<Place>, device: Option<DeviceConfig>) {
         let place = place.into();
         let mut hba = lock(&self.0);
+        hba.touched = true;
         let Hba { ports, shared, now, .. } = &mut *hba;
         let Some(port) = ports.get_mut(usize::from(place.port)).and_then(Option::as_mut) else { return };
         match (&mut port.target, device) {

@@ -29,6 +29,8 @@ pub(crate) struct Hba {
     bios_done: Option<Time>,
     /// The time that was seen last, for what happens without a bus.
     pub(crate) now: Time,
+    /// A test's hand changed something.
+    pub(crate) touched: bool,
 }
 
 impl Hba {
@@ -62,6 +64,7 @@ impl Hba {
             reset_done: None,
             bios_done: None,
             now: Time::default(),
+            touched: false,
         };
         hba.power_on_reset();
         hba.bohc.set_bos(bios);
@@ -98,6 +101,7 @@ impl Hba {
 
     pub(crate) fn run(&mut self, bus: &mut dyn Bus) {
         self.now = bus.now();
+        self.touched = false;
         if self.shared.removed {
             return;
         }
@@ -119,6 +123,9 @@ impl Hba {
     pub(crate) fn next_event(&self) -> Option<Time> {
         if self.shared.removed {
             return None;
+        }
+        if self.touched {
+            return Some(self.now);
         }
         let ports = self.ports.iter().flatten().filter_map(|port| port.next_event(&self.shared.config));
         ports.chain(self.coalesce_by).chain(self.reset_done).chain(self.bios_done).min()

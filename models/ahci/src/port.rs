@@ -189,6 +189,8 @@ impl Port {
             }
         }
         (self.ci, self.sact) = (0, 0);
+        // So says the definition of SDE (AHCI, section 3.3.16).
+        self.fbs.set_sde(false);
         if !shared.faults.lifecycle(LifecycleFault::NeverStops, Some(self.number)) {
             self.stop_at = Some(now.plus(shared.config.latency.stop));
         }
@@ -359,7 +361,9 @@ impl Port {
         if !self.fbs.en() {
             self.tfd.set_status(BUSY);
         }
-        self.link.push((now.plus(shared.config.latency.ready), LinkEvent::Ready { pm_port, hard: false }));
+        // It turns already.
+        let wait = shared.config.latency.ready.min(Duration::from_millis(50));
+        self.link.push((now.plus(wait), LinkEvent::Ready { pm_port, hard: false }));
     }
 
     /// Carries out a command that is due.

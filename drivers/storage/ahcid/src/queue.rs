@@ -111,7 +111,7 @@ impl AhciQueue {
         self.out.stuck = false;
         for port in &mut self.ports {
             port.forget_commands();
-            port.start(now)?;
+            port.start(now, &mut self.out)?;
         }
         Ok(())
     }

@@ -90,21 +90,18 @@ impl Port {
             Trouble::Bus => self.blame_bus(now, out),
             Trouble::Queued { .. } if busy => self.recover(now, out),
             Trouble::Queued { pm_port } => {
-                self.stranded = self.issued();
-                (self.queued, self.plain) = (0, 0);
                 self.jobs.push_front(Job::ErrorLog { pm_port });
                 self.run();
                 self.state = State::Diagnosing;
                 self.due = Some(now);
             }
             Trouble::Plain { slot, status, error } => {
-                self.blame_plain(slot, status, error, out);
+                // A packet command that failed still has to be asked about.
+                let asked = self.blame_plain(slot, status, error, out);
                 if busy {
                     return self.recover(now, out);
                 }
-                // A packet command that failed still has to be asked about.
-                let asked = self.stranded;
-                self.stranded = 0;
+                self.stranded &= !asked;
                 self.take_back(out);
                 self.stranded = asked;
                 self.run();
@@ -114,23 +111,23 @@ impl Port {
         }
     }
 
-    fn blame_plain(&mut self, slot: u8, status: AtaStatus, error: AtaError, out: &mut Outbox) {
+    /// Ends the command that failed, unless its device has to be asked about it: then its bit is returned.
+    fn blame_plain(&mut self, slot: u8, status: AtaStatus, error: AtaError, out: &mut Outbox) -> u32 {
         let bit = 1u32.checked_shl(slot.into()).unwrap_or(0);
-        if self.plain & bit == 0 {
+        if self.stranded & bit == 0 {
             log::warn!("{}: slot {slot} failed, which has no command", self.name);
             self.link.fruitless += 1;
-            return;
+            return 0;
         }
         self.counters.device_errors += 1;
-        self.plain &= !bit;
         self.alone &= !bit;
         let entry = self.slots[usize::from(slot) % SLOTS];
         let cd = self.device(entry.pm_port).is_some_and(|device| matches!(device.drive.class, Class::Cd(_)));
         if cd {
-            self.stranded |= bit;
             self.jobs.push_front(Job::Sense { pm_port: entry.pm_port, slot: Some(slot), attentions: 0 });
-            return;
+            return bit;
         }
+        self.stranded &= !bit;
         log::warn!(
             "{}: {:?} of {} blocks at {} failed: {status:?}, {error:?}",
             self.name,
@@ -142,16 +139,17 @@ impl Port {
             self.count_link_error();
         }
         self.finish(slot.into(), Err(block_error(entry.work.kind, status, error)), out);
+        0
     }
 
     /// The bus refused an access of one of the commands that were issued. Which one, shows when they are issued alone.
     fn blame_bus(&mut self, now: Time, out: &mut Outbox) {
         self.counters.bus_errors += 1;
-        let issued = self.issued();
+        let issued = self.stranded;
         if issued.count_ones() == 1 {
             let slot = issued.trailing_zeros();
             log::error!("{}: the command in slot {slot} reaches memory that it may not", self.name);
-            (self.queued, self.plain) = (0, 0);
+            self.stranded = 0;
             self.alone &= !issued;
             self.finish(slot, Err(BlockError::Protocol), out);
         } else {

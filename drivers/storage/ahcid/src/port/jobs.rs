@@ -91,7 +91,7 @@ impl Port {
         if self.own.is_some() {
             return true;
         }
-        if self.issued() != 0 {
+        if self.issued() != 0 || self.pause_until > now {
             return false;
         }
         let Some(job) = self.jobs.pop_front() else { return false };
@@ -173,11 +173,19 @@ impl Port {
         } else {
             Failure::Transport
         };
-        self.stop(Then::Job(own.job, failure), now);
+        let probing = self.state == State::Probing;
+        self.stop(Then::Job { job: own.job, failure, probing }, now);
     }
 
     /// The command list has stopped after a command of the driver's own had failed.
-    pub(super) fn job_stopped(&mut self, job: Job, failure: Failure, now: Time, out: &mut Outbox) {
+    pub(super) fn job_stopped(
+        &mut self,
+        job: Job,
+        failure: Failure,
+        probing: bool,
+        now: Time,
+        out: &mut Outbox,
+    ) {
         self.restore_first();
         let errors = self.regs.clear_errors();
         let busy = !AtaStatus::from(self.regs.tfd.read().status()).is_idle();
@@ -188,23 +196,9 @@ impl Port {
             return self.retry("its link or the bus had an error", now, out);
         }
         self.run();
-        // Every job belongs to a state that the port goes back to.
-        self.state =
-            if !self.before.is_empty() || self.is_probe(job) { State::Probing } else { State::Diagnosing };
-        self.job_done(job, Err(failure), now, out);
+        self.state = if probing { State::Probing } else { State::Diagnosing };
         self.due = Some(now);
-    }
-
-    fn is_probe(&self, job: Job) -> bool {
-        matches!(
-            job,
-            Job::SoftReset { .. }
-                | Job::Identify { .. }
-                | Job::TransferMode { .. }
-                | Job::SendReceiveLog { .. }
-                | Job::ReadMultiplier { .. }
-                | Job::WriteMultiplier { .. }
-        )
+        self.job_done(job, Err(failure), now, out);
     }
 
     /// Gives the first slot its own table back.
@@ -237,7 +231,7 @@ impl Port {
                 Err(_) => self.retry("a software reset failed", now, out),
             },
             Job::Identify { pm_port, cd } => self.identified(pm_port, cd, result, now, out),
-            Job::TransferMode { .. } | Job::SataFeature { .. } => {
+            Job::TransferMode { .. } | Job::SataFeature { .. } | Job::WriteMultiplier { .. } => {
                 if let Err(failure) = result {
                     log::debug!("{}: {job:?}: {failure:?}", self.name);
                 }
@@ -296,7 +290,6 @@ impl Port {
                 let value = result.ok().and_then(|()| self.memory.received(self.control_area()).ok());
                 self.multiplier_read(port, register, value.map(|fis| fis.pmp_value()), now, out);
             }
-            Job::WriteMultiplier { port, register, .. } => self.multiplier_written(port, register, now),
         }
     }
 

@@ -150,6 +150,8 @@ pub(crate) struct Port {
     expired: u32,
     own: Option<Own>,
     jobs: VecDeque<Job>,
+    /// They wait until then.
+    pause_until: Time,
     fbs: bool,
     /// When the drives with removable media are to be asked.
     media_due: Option<Time>,
@@ -188,6 +190,7 @@ impl Port {
             expired: 0,
             own: None,
             jobs: VecDeque::new(),
+            pause_until: Time::default(),
             fbs: false,
             media_due: None,
             smart: Vec::new(),
@@ -205,7 +208,11 @@ impl Port {
 
     /// When [`serve`](Self::serve) has something to do though no interrupt comes.
     pub(crate) fn due(&self) -> Option<Time> {
-        let media = self.media_due.filter(|_| self.state == State::Running);
+        let running = self.state == State::Running;
+        if running && self.own.is_none() && !self.jobs.is_empty() && self.issued() == 0 {
+            return Some(Time::default());
+        }
+        let media = self.media_due.filter(|_| running);
         self.due.into_iter().chain(media).min()
     }
 

@@ -1,6 +1,6 @@
 //! Port multipliers (SATA, chapter 16; AHCI, chapter 9).
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use ahci_spec::{
     pmp::{
@@ -16,6 +16,11 @@ use super::{
     jobs::Job,
     states::{State, Then},
 };
+
+/// How long links behind a multiplier may be silent until nothing is there, and until what is there is not waited for.
+const ABSENT_AFTER: Duration = Duration::from_millis(200);
+const SILENT_AFTER: Duration = Duration::from_secs(1);
+const LINK_POLL: Duration = Duration::from_millis(10);
 
 impl Port {
     /// The answer to a software reset is here.
@@ -70,15 +75,23 @@ impl Port {
                     let reset = PxSctl::new().with_det(PxSctl::DET_RESET).with_ipm(PxSctl::IPM_NONE);
                     self.write(port, PSCR_CONTROL, reset.into());
                     self.write(port, PSCR_CONTROL, reset.with_det(0).into());
+                    self.write(port, PSCR_ERROR, u32::MAX);
                 }
+                self.link.multiplied_since = now;
                 for port in 0..ports {
                     self.jobs.push_back(Job::ReadMultiplier { port, register: PSCR_STATUS });
                 }
             }
             (port, PSCR_STATUS) if port < MOST_PORTS => {
-                if PxSsts::from(value).is_connected() {
+                let link = PxSsts::from(value);
+                let waited = now.since(self.link.multiplied_since);
+                let patience = if link.det() == PxSsts::DET_NONE { ABSENT_AFTER } else { SILENT_AFTER };
+                if link.is_connected() {
                     self.write(port, PSCR_ERROR, u32::MAX);
                     self.jobs.push_back(Job::SoftReset { pm_port: port, release: false });
+                } else if waited < patience && self.state == State::Probing {
+                    self.jobs.push_back(Job::ReadMultiplier { port, register });
+                    self.pause_until = now.plus(LINK_POLL);
                 }
             }
             (CONTROL_PORT, GSCR_ERROR) if value & 0x7fff != 0 => {
@@ -90,16 +103,15 @@ impl Port {
         }
     }
 
-    pub(super) fn multiplier_written(&mut self, _port: u8, _register: u16, _now: Time) {}
-
     fn write(&mut self, port: u8, register: u16, value: u32) {
         self.jobs.push_back(Job::WriteMultiplier { port, register, value });
     }
 
     /// Asks whether something changed behind the multiplier.
     pub(super) fn ask_multiplier(&mut self) {
-        if self.is_multiplied() && self.jobs.is_empty() {
-            self.jobs.push_back(Job::ReadMultiplier { port: CONTROL_PORT, register: GSCR_ERROR });
+        let ask = Job::ReadMultiplier { port: CONTROL_PORT, register: GSCR_ERROR };
+        if self.is_multiplied() && !self.jobs.contains(&ask) {
+            self.jobs.push_back(ask);
         }
     }
 

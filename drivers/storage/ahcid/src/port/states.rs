@@ -30,7 +30,7 @@ const READY_TIMEOUTS: [Duration; 3] =
 /// How often a link is reset until its device is given up.
 const ATTEMPTS: u8 = 3;
 /// Resets in a row without a command that completed, after which the device is given up.
-const MOST_FRUITLESS: u8 = 6;
+const MOST_FRUITLESS: u8 = 5;
 /// Errors of the link after which it is made slower.
 const LINK_ERRORS: u8 = 3;
 /// HBA resets that a port may be the reason of until it is left alone.
@@ -71,8 +71,8 @@ pub(super) enum Then {
     Comreset,
     /// To see to an error of clients' commands.
     Diagnose(Trouble),
-    /// To go on after one of the driver's own commands failed.
-    Job(Job, Failure),
+    /// To go on after one of the driver's own commands failed, perhaps while finding out what is there.
+    Job { job: Job, failure: Failure, probing: bool },
     /// To switch FIS-based switching on.
     Switch,
     /// For good.
@@ -94,8 +94,9 @@ pub(super) struct Link {
     pub(super) bad_logs: u8,
     /// HBA resets that were needed because the command list did not stop.
     stuck: u8,
-    /// Ports of the multiplier that is there.
+    /// Ports of the multiplier that is there, and since when their links are to come up.
     pub(super) multiplier: Option<u8>,
+    pub(super) multiplied_since: Time,
     /// Software resets of the multiplier's control port are not answered: it is none.
     pub(super) no_soft_reset: bool,
     /// Whether the link goes to power states by itself, so that PhyRdy changes without a reason.
@@ -104,7 +105,7 @@ pub(super) struct Link {
 
 impl Port {
     /// Begins after a reset of the controller: everything is in its first state, and nothing is known.
-    pub(crate) fn start(&mut self, now: Time) -> Result<()> {
+    pub(crate) fn start(&mut self, now: Time, out: &mut Outbox) -> Result<()> {
         self.memory.reset().map_err(Error::machine("clear a command list"))?;
         let (list, fis) = self.memory.addresses();
         self.regs.set_addresses(list, fis);
@@ -113,7 +114,7 @@ impl Port {
         self.keep_before();
         self.link.attempts = 0;
         if self.link.stuck >= MOST_STUCK {
-            self.state = State::Off("its command list does not stop");
+            self.give_up("its command list does not stop", out);
             return Ok(());
         }
         // No power states before it is known what is there. Spin-up lets the device begin (AHCI, section 10.9).
@@ -205,6 +206,9 @@ impl Port {
     /// Stops the command list, and then goes on.
     pub(super) fn stop(&mut self, then: Then, now: Time) {
         self.own = None;
+        // Stopping clears CI and SACT, which must not be taken for completions.
+        self.stranded |= self.issued();
+        (self.queued, self.plain) = (0, 0);
         self.regs.cmd.modify(|cmd| cmd.with_st(false));
         self.enter(State::Stopping { then, by: now.plus(STOP_TIMEOUT) }, now);
     }
@@ -286,6 +290,10 @@ impl Port {
                 if self.start_own(now) {
                     return false;
                 }
+                if !self.jobs.is_empty() {
+                    self.due = Some(self.pause_until.max(now));
+                    return false;
+                }
                 if self.state == State::Probing {
                     self.found(now, out);
                 } else {
@@ -336,7 +344,7 @@ impl Port {
                 self.comreset(now);
             }
             Then::Diagnose(trouble) => self.diagnose(trouble, now, out),
-            Then::Job(job, failure) => self.job_stopped(job, failure, now, out),
+            Then::Job { job, failure, probing } => self.job_stopped(job, failure, probing, now, out),
             Then::Switch => self.switched(now),
             Then::Off(why) => self.give_up(why, out),
         }
@@ -394,6 +402,8 @@ impl Port {
 
     fn slow_down(&mut self) {
         self.link.errors = 0;
+        // What did not help at this speed may at another.
+        self.link.fruitless = 0;
         let speed = if self.link.limit == 0 { self.regs.ssts.read().spd() } else { self.link.limit };
         if speed > 1 && speed <= 3 {
             self.link.limit = speed - 1;
