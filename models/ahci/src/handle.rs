@@ -69,7 +69,7 @@ impl Handle {
     fn with_target<R>(&self, place: Place, work: impl FnOnce(&mut Target) -> R) -> Option<R> {
         let mut hba = lock(&self.0);
         let port = hba.ports.get_mut(usize::from(place.port))?.as_mut()?;
-        Some(work(port.target.as_mut()?.behind(place.pm_port)?))
+        Some(work(port.target.as_mut()?.at(place.pm_port)?))
     }
 
     fn with_disk<R>(&self, place: Place, work: impl FnOnce(&mut Disk) -> R) -> Option<R> {
@@ -186,9 +186,7 @@ impl Handle {
             let devices: &mut dyn Iterator<Item = u8> =
                 if matches!(port.target, Some(Target::Multiplier(_))) { &mut (0..15) } else { &mut (0..1) };
             for pm_port in devices {
-                if let Some(Target::Disk(disk)) =
-                    port.target.as_mut().and_then(|target| target.behind(pm_port))
-                {
+                if let Some(Target::Disk(disk)) = port.target.as_mut().and_then(|target| target.at(pm_port)) {
                     disk.medium.cut((cut == PowerCut::Torn).then_some(&mut hba.shared.rng));
                 }
             }

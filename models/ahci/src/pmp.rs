@@ -38,6 +38,11 @@ impl Multiplier {
         Multiplier { ports: ports.collect(), error_enable: 0 }
     }
 
+    /// The device at a port, whatever its link does.
+    pub(crate) fn at(&mut self, pm_port: u8) -> Option<&mut Target> {
+        self.ports.get_mut(usize::from(pm_port))?.target.as_mut()
+    }
+
     /// The device at a port, if its link is up.
     pub(crate) fn behind(&mut self, pm_port: u8) -> Option<&mut Target> {
         let port = self.ports.get_mut(usize::from(pm_port))?;

@@ -38,6 +38,14 @@ impl Target {
         }
     }
 
+    /// As [`behind`](Self::behind), whatever the link does.
+    pub(crate) fn at(&mut self, pm_port: u8) -> Option<&mut Target> {
+        match self {
+            Target::Multiplier(multiplier) => multiplier.at(pm_port),
+            _ => Some(self),
+        }
+    }
+
     /// What a software reset answers, or COMRESET for port 0.
     pub(crate) fn signature(&self, pm_port: u8) -> Option<u32> {
         match self {

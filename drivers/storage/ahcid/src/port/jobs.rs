@@ -30,6 +30,8 @@ const SOFT_RESET_TIMEOUT: Duration = Duration::from_secs(1);
 const SOFT_RESET_ANSWER: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_micros(200);
 const LONGEST_POLL: Duration = Duration::from_millis(10);
+/// How often a device behind a multiplier is asked again what it is. One at the port itself is reset.
+const MOST_IDENTIFY: u8 = 3;
 /// How often drives are asked for their medium.
 const MEDIA_INTERVAL: Duration = Duration::from_secs(2);
 /// Unit attentions in a row that are believed.
@@ -40,8 +42,8 @@ const MOST_ATTENTIONS: u8 = 4;
 pub(super) enum Job {
     /// Half of a software reset (AHCI, section 10.4.1).
     SoftReset { pm_port: u8, release: bool },
-    /// What a device is.
-    Identify { pm_port: u8, cd: bool },
+    /// What a device is; so many times it did not answer.
+    Identify { pm_port: u8, cd: bool, failed: u8 },
     /// Set the transfer mode.
     TransferMode { pm_port: u8, mode: u8 },
     /// Switch a feature of the serial interface.
@@ -230,7 +232,9 @@ impl Port {
                 }
                 Err(_) => self.retry("a software reset failed", now, out),
             },
-            Job::Identify { pm_port, cd } => self.identified(pm_port, cd, result, now, out),
+            Job::Identify { pm_port, cd, failed } => {
+                self.identified((pm_port, cd, failed), result, now, out);
+            }
             Job::TransferMode { .. } | Job::SataFeature { .. } | Job::WriteMultiplier { .. } => {
                 if let Err(failure) = result {
                     log::debug!("{}: {job:?}: {failure:?}", self.name);
@@ -295,8 +299,7 @@ impl Port {
 
     fn identified(
         &mut self,
-        pm_port: u8,
-        cd: bool,
+        (pm_port, cd, failed): (u8, bool, u8),
         result: Result<(), Failure>,
         now: Time,
         out: &mut Outbox,
@@ -304,6 +307,9 @@ impl Port {
         let multiplied = self.is_multiplied();
         let identify = match (result, self.memory.read_page::<Identify>()) {
             (Ok(()), Ok(identify)) => identify,
+            (Err(_), _) if multiplied && failed < MOST_IDENTIFY => {
+                return self.jobs.push_front(Job::Identify { pm_port, cd, failed: failed + 1 });
+            }
             (Err(failure), _) if multiplied => {
                 return self.refused.push(format!("port {pm_port} of the multiplier: IDENTIFY: {failure:?}"));
             }
@@ -450,8 +456,10 @@ fn command(job: Job) -> (HostToDevice, Option<[u8; PACKET_BYTES]>, u32) {
             fis.control = if release { 0 } else { HostToDevice::SRST };
             (fis, None, 0)
         }
-        Job::Identify { pm_port, cd: false } => (ata(AtaCommand::IDENTIFY_DEVICE, pm_port), None, 512),
-        Job::Identify { pm_port, cd: true } => (ata(AtaCommand::IDENTIFY_PACKET_DEVICE, pm_port), None, 512),
+        Job::Identify { pm_port, cd: false, .. } => (ata(AtaCommand::IDENTIFY_DEVICE, pm_port), None, 512),
+        Job::Identify { pm_port, cd: true, .. } => {
+            (ata(AtaCommand::IDENTIFY_PACKET_DEVICE, pm_port), None, 512)
+        }
         Job::TransferMode { pm_port, mode } => {
             (set(pm_port, FeatureCode::SET_TRANSFER_MODE, FeatureCode::UDMA_0 | mode), None, 0)
         }

@@ -438,8 +438,8 @@ impl Port {
     /// Asks a device for its identity, as its signature demands.
     pub(super) fn identify(&mut self, signature: u32, pm_port: u8, now: Time, out: &mut Outbox) {
         match signature {
-            SIG_ATA => self.jobs.push_back(Job::Identify { pm_port, cd: false }),
-            SIG_ATAPI => self.jobs.push_back(Job::Identify { pm_port, cd: true }),
+            SIG_ATA => self.jobs.push_back(Job::Identify { pm_port, cd: false, failed: 0 }),
+            SIG_ATAPI => self.jobs.push_back(Job::Identify { pm_port, cd: true, failed: 0 }),
             SIG_PMP if pm_port == ahci_spec::pmp::CONTROL_PORT => self.found_multiplier(),
             _ if self.is_multiplied() => {
                 self.refused.push(format!("port {pm_port} of the multiplier: signature {signature:#010x}"));

@@ -182,3 +182,18 @@ pub(crate) fn pattern(len: usize, seed: u64) -> Vec<u8> {
     .take(len)
     .collect()
 }
+
+struct Stderr;
+impl log::Log for Stderr {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+    fn log(&self, record: &log::Record<'_>) {
+        eprintln!("{} {}", record.level(), record.args());
+    }
+    fn flush(&self) {}
+}
+pub(crate) fn logging() {
+    let _ = log::set_logger(&Stderr);
+    log::set_max_level(log::LevelFilter::Debug);
+}
