@@ -203,6 +203,12 @@ impl Port {
             self.alone &= !bit;
             return self.finish(slot.into(), Err(BlockError::Aborted), out);
         }
+        if self.state == State::Diagnosing && self.stranded & bit != 0 {
+            // The device has forgotten it, and what it has instead may take long.
+            self.stranded &= !bit;
+            self.alone &= !bit;
+            return self.finish(slot.into(), Err(BlockError::Aborted), out);
+        }
         // Perhaps only its interrupt was lost.
         self.take_completions(out);
         if self.used & bit == 0 {

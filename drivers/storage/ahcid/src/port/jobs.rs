@@ -157,7 +157,7 @@ impl Port {
             if let Job::SoftReset { .. } = own.job {
                 self.link.no_soft_reset = true;
             }
-            self.retry("its device does not answer", now, out);
+            self.retry("its device does not answer", now);
             return true;
         }
         own.poll = (own.poll * 2).min(LONGEST_POLL);
@@ -195,7 +195,7 @@ impl Port {
             self.count_link_error();
         }
         if busy || failure == Failure::Transport {
-            return self.retry("its link or the bus had an error", now, out);
+            return self.retry("its link or the bus had an error", now);
         }
         self.run();
         self.state = if probing { State::Probing } else { State::Diagnosing };
@@ -222,7 +222,7 @@ impl Port {
         match job {
             Job::SoftReset { pm_port, release: false } => match result {
                 Ok(()) => self.jobs.push_front(Job::SoftReset { pm_port, release: true }),
-                Err(_) => self.retry("a software reset failed", now, out),
+                Err(_) => self.retry("a software reset failed", now),
             },
             Job::SoftReset { pm_port, release: true } => match result {
                 Ok(()) => {
@@ -230,10 +230,10 @@ impl Port {
                     self.state = State::Settling { by, poll: POLL, soft: Some(pm_port) };
                     self.due = Some(now.plus(POLL));
                 }
-                Err(_) => self.retry("a software reset failed", now, out),
+                Err(_) => self.retry("a software reset failed", now),
             },
             Job::Identify { pm_port, cd, failed } => {
-                self.identified((pm_port, cd, failed), result, now, out);
+                self.identified((pm_port, cd, failed), result, now);
             }
             Job::TransferMode { .. } | Job::SataFeature { .. } | Job::WriteMultiplier { .. } => {
                 if let Err(failure) = result {
@@ -292,18 +292,12 @@ impl Port {
             }
             Job::ReadMultiplier { port, register } => {
                 let value = result.ok().and_then(|()| self.memory.received(self.control_area()).ok());
-                self.multiplier_read(port, register, value.map(|fis| fis.pmp_value()), now, out);
+                self.multiplier_read(port, register, value.map(|fis| fis.pmp_value()), now);
             }
         }
     }
 
-    fn identified(
-        &mut self,
-        (pm_port, cd, failed): (u8, bool, u8),
-        result: Result<(), Failure>,
-        now: Time,
-        out: &mut Outbox,
-    ) {
+    fn identified(&mut self, (pm_port, cd, failed): (u8, bool, u8), result: Result<(), Failure>, now: Time) {
         let multiplied = self.is_multiplied();
         let identify = match (result, self.memory.read_page::<Identify>()) {
             (Ok(()), Ok(identify)) => identify,
@@ -313,13 +307,13 @@ impl Port {
             (Err(failure), _) if multiplied => {
                 return self.refused.push(format!("port {pm_port} of the multiplier: IDENTIFY: {failure:?}"));
             }
-            _ => return self.retry("its device does not identify itself", now, out),
+            _ => return self.retry("its device does not identify itself", now),
         };
         let ncq = self.abilities.ncq && self.link.bad_logs < super::errors::MOST_BAD_LOGS;
         let drive = match Drive::new(Box::new(identify), cd, ncq) {
             Ok(drive) => drive,
             Err(_) if !identify.is_intact() && !multiplied => {
-                return self.retry("its device identifies itself with a wrong checksum", now, out);
+                return self.retry("its device identifies itself with a wrong checksum", now);
             }
             Err(why) => {
                 log::warn!("{}: not served: {why}", self.name);
@@ -355,7 +349,9 @@ impl Port {
         let (key, code) =
             sense.map_or((atapi::KEY_HARDWARE_ERROR, 0), |sense| (sense.sense_key(), sense.asc));
         let attention = key == atapi::KEY_UNIT_ATTENTION;
-        if let Some(slot) = slot {
+        if let Some(slot) = slot
+            && self.stranded & 1 << slot != 0
+        {
             let error = match (key, code) {
                 (atapi::KEY_UNIT_ATTENTION, atapi::ASC_MEDIUM_CHANGED) => BlockError::Gone,
                 (atapi::KEY_UNIT_ATTENTION, _) | (atapi::KEY_NOT_READY, atapi::ASC_NOT_READY) => {

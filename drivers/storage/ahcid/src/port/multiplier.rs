@@ -12,7 +12,7 @@ use ahci_spec::{
 use redox_driver_sys::time::Time;
 
 use super::{
-    Outbox, Port, SLOTS,
+    Port, SLOTS,
     jobs::Job,
     states::{State, Then},
 };
@@ -24,7 +24,7 @@ const LINK_POLL: Duration = Duration::from_millis(10);
 
 impl Port {
     /// The answer to a software reset is here.
-    pub(super) fn soft_reset_done(&mut self, pm_port: u8, now: Time, out: &mut Outbox) {
+    pub(super) fn soft_reset_done(&mut self, pm_port: u8, now: Time) {
         let area = if self.fbs { pm_port } else { 0 };
         let signature = match self.memory.received(area) {
             Ok(fis) => fis.pmp_value(),
@@ -32,9 +32,9 @@ impl Port {
         };
         if pm_port == CONTROL_PORT && signature != ahci_spec::registers::SIG_PMP {
             // An ordinary device answers for every port.
-            return self.identify(signature, 0, now, out);
+            return self.identify(signature, 0, now);
         }
-        self.identify(signature, pm_port, now, out);
+        self.identify(signature, pm_port, now);
     }
 
     /// A port multiplier answered.
@@ -49,17 +49,10 @@ impl Port {
         if self.fbs { CONTROL_PORT } else { 0 }
     }
 
-    pub(super) fn multiplier_read(
-        &mut self,
-        port: u8,
-        register: u16,
-        value: Option<u32>,
-        now: Time,
-        out: &mut Outbox,
-    ) {
+    pub(super) fn multiplier_read(&mut self, port: u8, register: u16, value: Option<u32>, now: Time) {
         let Some(value) = value else {
             if self.state == State::Probing {
-                self.retry("its port multiplier does not answer", now, out);
+                self.retry("its port multiplier does not answer", now);
             }
             return;
         };

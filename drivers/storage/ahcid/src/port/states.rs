@@ -263,10 +263,10 @@ impl Port {
                 let status = AtaStatus::from(self.regs.tfd.read().status());
                 if status.is_idle() {
                     match soft {
-                        None => self.probe(now, out),
+                        None => self.probe(now),
                         Some(pm_port) => {
                             self.state = State::Probing;
-                            self.soft_reset_done(pm_port, now, out);
+                            self.soft_reset_done(pm_port, now);
                         }
                     }
                     return true;
@@ -276,7 +276,7 @@ impl Port {
                         log::info!("{}: no answer to a software reset; no port multiplier", self.name);
                         self.link.no_soft_reset = true;
                     }
-                    self.retry("its device does not become ready", now, out);
+                    self.retry("its device does not become ready", now);
                     return true;
                 }
                 let poll = (poll * 2).min(LONGEST_POLL);
@@ -329,7 +329,7 @@ impl Port {
             return false;
         }
         if waited >= SILENT_AFTER {
-            self.retry("its device does not communicate", now, out);
+            self.retry("its device does not communicate", now);
             return true;
         }
         self.due = Some(now.plus(CONNECT_POLL));
@@ -366,7 +366,7 @@ impl Port {
     }
 
     /// Resets the link once more while it is being brought up, unless that was often enough.
-    pub(super) fn retry(&mut self, why: &'static str, now: Time, out: &mut Outbox) {
+    pub(super) fn retry(&mut self, why: &'static str, now: Time) {
         self.link.attempts += 1;
         log::warn!("{}: {why} (attempt {} of {ATTEMPTS})", self.name, self.link.attempts);
         if self.link.attempts >= ATTEMPTS {
@@ -375,7 +375,6 @@ impl Port {
         if self.link.attempts > 1 {
             self.slow_down();
         }
-        let _ = out;
         self.stop(Then::Comreset, now);
     }
 
@@ -420,7 +419,7 @@ impl Port {
     }
 
     /// The device is ready: finds out what it is.
-    fn probe(&mut self, now: Time, out: &mut Outbox) {
+    fn probe(&mut self, now: Time) {
         self.keep_before();
         self.refused.clear();
         self.media_due = None;
@@ -431,12 +430,12 @@ impl Port {
         if self.abilities.multipliers && !self.link.no_soft_reset {
             self.jobs.push_back(Job::SoftReset { pm_port: ahci_spec::pmp::CONTROL_PORT, release: false });
         } else {
-            self.identify(self.regs.sig.read(), 0, now, out);
+            self.identify(self.regs.sig.read(), 0, now);
         }
     }
 
     /// Asks a device for its identity, as its signature demands.
-    pub(super) fn identify(&mut self, signature: u32, pm_port: u8, now: Time, out: &mut Outbox) {
+    pub(super) fn identify(&mut self, signature: u32, pm_port: u8, now: Time) {
         match signature {
             SIG_ATA => self.jobs.push_back(Job::Identify { pm_port, cd: false, failed: 0 }),
             SIG_ATAPI => self.jobs.push_back(Job::Identify { pm_port, cd: true, failed: 0 }),
@@ -446,7 +445,7 @@ impl Port {
             }
             _ => {
                 log::warn!("{}: signature {signature:#010x}", self.name);
-                self.retry("its device has a signature that means nothing", now, out);
+                self.retry("its device has a signature that means nothing", now);
             }
         }
     }
