@@ -8,6 +8,7 @@ use redox_driver_sys::{model::Bus, time::Time};
 use crate::{
     hba::Hba,
     port::{BUSY, Port, Shared},
+    target::Target,
     violation::Violation,
 };
 
@@ -214,6 +215,11 @@ fn issue(port: &mut Port, shared: &mut Shared, value: u32) {
             shared.note(Violation::SlotInUse { port: number, slot });
         }
         port.ci |= bit;
+    }
+    // Behind a multiplier it depends on the devices, which the commands will tell.
+    let multiplied = matches!(port.target, Some(Target::Multiplier(_)));
+    if !multiplied && port.sact != 0 && port.ci & !port.sact != 0 {
+        shared.note(Violation::MixedQueueing { port: number });
     }
 }
 
