@@ -14,17 +14,13 @@ use super::{
 };
 use crate::drive::{Class, Kind};
 
-/// Error logs in a row that tell nothing, after which a device is used without queuing: then the controller knows which
-/// command fails.
-pub(super) const MOST_BAD_LOGS: u8 = 3;
-
 /// What went wrong with clients' commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
     /// A command that is not queued failed: the one that was being processed.
     Plain { slot: u8, status: AtaStatus, error: AtaError },
     /// A queued command failed; the device knows which.
-    Queued { pm_port: u8 },
+    Queued { pm_port: u8, status: AtaStatus, error: AtaError },
     /// The link had an error.
     Link,
     /// The bus refused an access.
@@ -52,7 +48,7 @@ impl Port {
         } else if is.ifs() {
             Trouble::Link
         } else if self.queued != 0 {
-            Trouble::Queued { pm_port }
+            Trouble::Queued { pm_port, status: tfd.status().into(), error: tfd.error().into() }
         } else {
             let slot = self.failed_plain(pm_port);
             Trouble::Plain { slot, status: tfd.status().into(), error: tfd.error().into() }
@@ -89,8 +85,8 @@ impl Port {
             Trouble::Link | Trouble::Timeout => self.recover(now, out),
             Trouble::Bus => self.blame_bus(now, out),
             Trouble::Queued { .. } if busy => self.recover(now, out),
-            Trouble::Queued { pm_port } => {
-                self.jobs.push_front(Job::ErrorLog { pm_port });
+            Trouble::Queued { pm_port, status, error } => {
+                self.jobs.push_front(Job::ErrorLog { pm_port, status, error });
                 self.run();
                 self.state = State::Diagnosing;
                 self.due = Some(now);
@@ -128,17 +124,7 @@ impl Port {
             return bit;
         }
         self.stranded &= !bit;
-        log::warn!(
-            "{}: {:?} of {} blocks at {} failed: {status:?}, {error:?}",
-            self.name,
-            entry.work.kind,
-            entry.work.blocks,
-            entry.work.lba
-        );
-        if error.icrc() {
-            self.count_link_error();
-        }
-        self.finish(slot.into(), Err(block_error(entry.work.kind, status, error)), out);
+        self.blame(slot, status, error, out);
         0
     }
 
@@ -158,38 +144,58 @@ impl Port {
         self.recover(now, out);
     }
 
-    /// The device has told which queued command failed, or not.
-    pub(super) fn judge_queued(&mut self, log: Option<NcqErrorLog>, now: Time, out: &mut Outbox) {
+    /// The device has told which queued command failed, or not. `said` is what it said when it failed.
+    pub(super) fn judge_queued(
+        &mut self,
+        log: Option<NcqErrorLog>,
+        said: (AtaStatus, AtaError),
+        now: Time,
+        out: &mut Outbox,
+    ) {
         let stranded = self.stranded;
         let told = log.filter(NcqErrorLog::is_intact).and_then(|log| Some((log, log.failed_tag()?)));
-        let Some((log, tag)) = told.filter(|(_, tag)| stranded & 1 << tag != 0) else {
-            self.link.bad_logs = self.link.bad_logs.saturating_add(1);
-            log::warn!("{}: the device does not tell which command failed", self.name);
-            if self.link.bad_logs >= MOST_BAD_LOGS {
-                log::warn!("{}: no more queuing", self.name);
-            }
-            // Another look at the device tells whether queuing is still to be used.
-            return self.stop(Then::Diagnose(Trouble::Timeout), now);
-        };
-        self.link.bad_logs = 0;
+        if let Some((log, tag)) = told.filter(|(_, tag)| stranded & 1 << tag != 0) {
+            self.blame_queued(tag, log.status.into(), log.error.into(), out);
+            return self.take_back(out);
+        }
+        if stranded.count_ones() == 1 {
+            // It needs no log to know which.
+            let slot = u8::try_from(stranded.trailing_zeros()).unwrap_or(0);
+            self.blame_queued(slot, said.0, said.1, out);
+        } else {
+            log::warn!(
+                "{}: the device does not tell which command failed; trying them one by one",
+                self.name
+            );
+            self.alone |= stranded;
+        }
+        // As long as its log was not read it refuses everything: only a reset helps.
+        self.stop(Then::Diagnose(Trouble::Timeout), now);
+    }
+
+    fn blame_queued(&mut self, slot: u8, status: AtaStatus, error: AtaError, out: &mut Outbox) {
         self.counters.device_errors += 1;
-        self.stranded &= !(1 << tag);
-        self.alone &= !(1 << tag);
-        let entry = self.slots[usize::from(tag) % SLOTS];
-        let (status, error) = (AtaStatus::from(log.status), AtaError::from(log.error));
+        self.link.fruitless = 0;
+        let bit = 1u32.checked_shl(slot.into()).unwrap_or(0);
+        self.stranded &= !bit;
+        self.alone &= !bit;
+        self.blame(slot, status, error, out);
+    }
+
+    /// Ends a command that the device failed.
+    fn blame(&mut self, slot: u8, status: AtaStatus, error: AtaError, out: &mut Outbox) {
+        let work = self.slots[usize::from(slot) % SLOTS].work;
         log::warn!(
-            "{}: {:?} of {} blocks at {} failed at block {}: {status:?}, {error:?}",
+            "{}: {:?} of {} blocks at {} failed: {status:?}, {error:?}",
             self.name,
-            entry.work.kind,
-            entry.work.blocks,
-            entry.work.lba,
-            log.lba()
+            work.kind,
+            work.blocks,
+            work.lba
         );
         if error.icrc() {
             self.count_link_error();
         }
-        self.finish(tag.into(), Err(block_error(entry.work.kind, status, error)), out);
-        self.take_back(out);
+        self.finish(slot.into(), Err(block_error(work.kind, status, error)), out);
     }
 
     /// Ends a command that takes too long.

@@ -50,8 +50,8 @@ pub(super) enum Job {
     SataFeature { pm_port: u8, feature: u8, on: bool },
     /// What can be sent queued.
     SendReceiveLog { pm_port: u8 },
-    /// Which queued command failed.
-    ErrorLog { pm_port: u8 },
+    /// Which queued command failed; with what the device said then.
+    ErrorLog { pm_port: u8, status: AtaStatus, error: AtaError },
     /// Whether a drive has a medium; so many unit attentions came before.
     TestUnit { pm_port: u8, attentions: u8 },
     /// Why it has none, or why the client's command in a slot failed.
@@ -246,9 +246,9 @@ impl Port {
                     device.drive.queued_trim = log.is_some_and(|log| log.has_trim());
                 }
             }
-            Job::ErrorLog { .. } => {
+            Job::ErrorLog { status, error, .. } => {
                 let log = result.ok().and_then(|()| self.memory.read_page::<NcqErrorLog>().ok());
-                self.judge_queued(log, now, out);
+                self.judge_queued(log, (status, error), now, out);
             }
             Job::TestUnit { pm_port, attentions } => match result {
                 Ok(()) => self.jobs.push_back(Job::Capacity { pm_port }),
@@ -309,8 +309,7 @@ impl Port {
             }
             _ => return self.retry("its device does not identify itself", now),
         };
-        let ncq = self.abilities.ncq && self.link.bad_logs < super::errors::MOST_BAD_LOGS;
-        let drive = match Drive::new(Box::new(identify), cd, ncq) {
+        let drive = match Drive::new(Box::new(identify), cd, self.abilities.ncq) {
             Ok(drive) => drive,
             Err(_) if !identify.is_intact() && !multiplied => {
                 return self.retry("its device identifies itself with a wrong checksum", now);
@@ -464,7 +463,7 @@ fn command(job: Job) -> (HostToDevice, Option<[u8; PACKET_BYTES]>, u32) {
             (set(pm_port, code, feature), None, 0)
         }
         Job::SendReceiveLog { pm_port } => (log(pm_port, GeneralPurposeLog::NCQ_SEND_RECEIVE), None, 512),
-        Job::ErrorLog { pm_port } => (log(pm_port, GeneralPurposeLog::NCQ_ERROR), None, 512),
+        Job::ErrorLog { pm_port, .. } => (log(pm_port, GeneralPurposeLog::NCQ_ERROR), None, 512),
         Job::TestUnit { pm_port, .. } => packet(pm_port, atapi::test_unit_ready(), 0),
         Job::Sense { pm_port, .. } => packet(pm_port, atapi::request_sense(18), 18),
         Job::Capacity { pm_port } => packet(pm_port, atapi::read_capacity(), 8),

@@ -90,8 +90,6 @@ pub(super) struct Link {
     errors: u8,
     /// Highest speed to negotiate; 0: any.
     pub(super) limit: u8,
-    /// Error logs that told nothing.
-    pub(super) bad_logs: u8,
     /// HBA resets that were needed because the command list did not stop.
     stuck: u8,
     /// Ports of the multiplier that is there, and since when their links are to come up.
