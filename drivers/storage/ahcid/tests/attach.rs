@@ -209,6 +209,20 @@ fn a_controller_left_running_by_a_dead_driver_is_taken_over() {
 }
 
 #[test]
+fn nothing_is_received_after_the_end() {
+    // A signature that comes late would be written to memory that was freed.
+    let latency = Latency { ready: Duration::from_secs(8), ..Latency::default() };
+    let bench = Bench::new(Config { latency, ..with(vec![disk("slow")]) });
+    let mut controller = bench.attach(Options { settle: Duration::from_millis(1), ..options() });
+    let queues = controller.take_queues();
+    controller.shutdown(queues).unwrap();
+    bench.host.advance(Duration::from_secs(20));
+    bench.model.plug(1, disk("late"));
+    bench.host.advance(Duration::from_secs(20));
+    bench.assert_clean();
+}
+
+#[test]
 fn dropping_a_controller_stops_it() {
     let bench = Bench::new(Config::default());
     let controller: AhciController = bench.attach(options());

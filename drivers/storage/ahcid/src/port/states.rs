@@ -134,10 +134,17 @@ impl Port {
         self.due = None;
     }
 
-    /// Whether the command list has stopped.
+    /// Whether neither commands are processed nor FISes received, and with that the port's memory is its own again. As
+    /// soon as the command list has stopped, receiving is stopped as well (AHCI, section 10.3.2).
     pub(crate) fn has_stopped(&self) -> bool {
         let cmd = self.regs.cmd.read();
-        !cmd.cr() || u32::from(cmd) == u32::MAX
+        if u32::from(cmd) == u32::MAX {
+            return true;
+        }
+        if !cmd.cr() && cmd.fre() {
+            self.regs.cmd.write(cmd.with_fre(false));
+        }
+        !cmd.cr() && !cmd.fre() && !cmd.fr()
     }
 
     fn enter(&mut self, state: State, due: Time) {
