@@ -186,7 +186,9 @@ impl Driven {
             }
             9 => {
                 let tag = u16::try_from(script.below(self.in_flight.len())).unwrap_or(0);
-                self.queue.iter_mut().for_each(|queue| drop(queue.abort(tag)));
+                if let Some(queue) = &mut self.queue {
+                    let _ = queue.abort(tag);
+                }
             }
             10 => return self.reset(),
             11 => drop(self.controller.inspect()),

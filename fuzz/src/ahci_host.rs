@@ -63,7 +63,7 @@ pub fn run(data: &[u8]) {
             1 => write(at + (u64::from(input.byte()) & 0x7c), u32::from(input.word()) << (input.byte() % 17)),
             2 => {
                 let offset = (input.below(0x300) & !3) as u64;
-                drop(bar.register::<u32, ReadWrite>(offset).map(|register| register.read()));
+                let _ = bar.register::<u32, ReadWrite>(offset).map(|register| register.read());
             }
             // A command in a slot: header, FIS, one PRD.
             3..=8 => {
