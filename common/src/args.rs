@@ -1,7 +1,7 @@
 //! Arguments that all daemons share, for `#[command(flatten)]`.
 
 use log::LevelFilter;
-use redox_driver_sys::pci::PciAddress;
+use redox_driver_sys::{irq::InterruptKind, pci::PciAddress};
 
 /// Which device, and how much to say about it.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -25,6 +25,25 @@ pub struct LogArgs {
     /// Stronger than RUST_LOG and the DRIVER_…_LOG_LEVEL variables.
     #[arg(long, value_name = "LEVEL", ignore_case = true)]
     pub log_level: Option<LevelFilter>,
+}
+
+/// The best kind of interrupt to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[allow(missing_docs, reason = "documented by InterruptKind; comments would end up in --help")]
+pub enum Interrupts {
+    Msix,
+    Msi,
+    Intx,
+}
+
+impl From<Interrupts> for InterruptKind {
+    fn from(interrupts: Interrupts) -> Self {
+        match interrupts {
+            Interrupts::Msix => InterruptKind::MsiX,
+            Interrupts::Msi => InterruptKind::Msi,
+            Interrupts::Intx => InterruptKind::Intx,
+        }
+    }
 }
 
 #[cfg(test)]

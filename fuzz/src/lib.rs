@@ -1,6 +1,8 @@
 //! What the fuzz targets share.
 #![forbid(unsafe_code)]
 
+pub mod ahci_driver;
+pub mod ahci_host;
 mod hostile;
 mod input;
 pub mod nvme_driver;

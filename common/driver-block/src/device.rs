@@ -43,6 +43,9 @@ pub struct Limits {
     pub optimal_io_size: u32,
     /// Most bytes of one read or write; a multiple of the logical block size.
     pub max_transfer: u32,
+    /// Most commands in flight on this disk; `u16::MAX`: as many as the queue takes. Disks that share a queue share its
+    /// tags: with a limit, one that is slow or dead leaves the others theirs.
+    pub max_commands: u16,
     /// Most entries of a scatter-gather list.
     pub max_segments: u16,
     /// Where segments may meet: every segment but the first starts, and every one but the last ends, at a multiple of
@@ -167,6 +170,27 @@ pub trait HardwareQueue: Send {
     /// The interrupt that announces completions; `None` for a polled queue.
     fn interrupt(&self) -> Option<&Interrupt>;
 
+    /// The interrupt came, and was taken. Where looking at the device costs a register access, [`reap`](Self::reap) looks
+    /// only after this, or when it is [`due`](Self::due).
+    fn interrupted(&mut self) {}
+
+    /// When [`reap`](Self::reap) has something to do though no interrupt comes: a queue that recovers, or brings devices
+    /// up, without waiting.
+    fn due(&self) -> Option<Time> {
+        None
+    }
+
+    /// Whether the last [`reap`](Self::reap) found something for [`Controller::poll`]. Asking resets it.
+    fn attention(&mut self) -> bool {
+        false
+    }
+
+    /// Ends the command with this tag by the queue's own means, which do not wait: it completes soon, one way or the
+    /// other. False: the queue has none, and [`Controller::abort`] is asked.
+    fn abort(&mut self, _tag: u16) -> bool {
+        false
+    }
+
     /// What [`Controller::abort`] needs to know to find the command with this tag.
     fn abort_handle(&self, tag: u16) -> u32;
 }
@@ -205,6 +229,12 @@ pub trait Controller: Send {
     /// Whether the controller's own completions are announced by the interrupt of an I/O queue, so that whoever takes
     /// that one must also call [`poll`](Self::poll).
     fn shares_interrupt(&self) -> bool;
+
+    /// Whether the queues call by [`HardwareQueue::attention`] whenever there is something for [`poll`](Self::poll): it
+    /// need not be tried otherwise.
+    fn is_called(&self) -> bool {
+        false
+    }
 
     /// Serves the controller's own queue without waiting: completions of aborts, asynchronous events.
     ///

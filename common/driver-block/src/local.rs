@@ -163,6 +163,8 @@ impl<C: Controller> LocalEngine<C> {
         for number in 0..self.queues.len() {
             let at = u16::try_from(number).unwrap_or(u16::MAX);
             let Some(queue) = self.queues.get_mut(number) else { break };
+            // Nobody waits for interrupts here: it is looked whether there is something.
+            queue.interrupted();
             let outcome = queue.poll(now, &mut self.completions);
             for completion in self.completions.drain(..) {
                 if completion.cookie == OWN {

@@ -77,6 +77,7 @@ fn requests(round: u64) -> impl Iterator<Item = Request> {
 fn requests_do_not_allocate() {
     let limits = Limits {
         max_transfer: 8192,
+        max_commands: u16::MAX,
         max_segments: 8,
         max_discard_blocks: 20,
         max_discard_ranges: 3,

@@ -360,7 +360,8 @@ impl Scenario {
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    let sizes = (prop_oneof![Just(512u32), Just(4096)], 1u32..40, 1u16..20);
+    let sizes =
+        (prop_oneof![Just(512u32), Just(4096)], 1u32..40, 1u16..20, prop_oneof![Just(u16::MAX), 1u16..6]);
     let memory =
         (prop_oneof![Just(1u32), Just(512), Just(4096)], prop_oneof![Just(4u32), Just(1), Just(512)]);
     let ranges = (prop_oneof![Just(0u32), 1u32..50], 1u16..6, prop_oneof![Just(0u32), 1u32..50]);
@@ -370,12 +371,13 @@ fn limits() -> impl Strategy<Value = Limits> {
         Just(WriteCache::Volatile { fua: false })
     ];
     (sizes, memory, ranges, cache, 0u8..20).prop_map(|(sizes, memory, ranges, write_cache, ro)| {
-        let (block_size, max_blocks, max_segments) = sizes;
+        let (block_size, max_blocks, max_segments, max_commands) = sizes;
         Limits {
             block_size,
             physical_block_size: block_size,
             optimal_io_size: 0,
             max_transfer: block_size * max_blocks,
+            max_commands,
             max_segments,
             segment_boundary: memory.0,
             dma_alignment: memory.1,

@@ -31,6 +31,11 @@ struct Seen {
 #[derive(Default)]
 struct Script {
     seen: Vec<Seen>,
+    /// Tags that the queue was asked to end, and whether it says that it does.
+    aborted: Vec<u16>,
+    ends_commands: bool,
+    due: Option<Time>,
+    interrupts: u32,
     commits: u32,
     completed: Vec<Completed>,
     full: bool,
@@ -67,6 +72,17 @@ impl HardwareQueue for Hardware {
     }
     fn abort_handle(&self, tag: u16) -> u32 {
         u32::from(tag) + 100
+    }
+    fn interrupted(&mut self) {
+        self.script.lock().unwrap().interrupts += 1;
+    }
+    fn due(&self) -> Option<Time> {
+        self.script.lock().unwrap().due
+    }
+    fn abort(&mut self, tag: u16) -> bool {
+        let mut script = self.script.lock().unwrap();
+        script.aborted.push(tag);
+        script.ends_commands
     }
 }
 
@@ -403,4 +419,81 @@ fn limits_that_contradict_themselves_are_refused() {
         refused(|disk| disk.blocks = u64::MAX),
         "disk 2: capacity in blocks 18446744073709551615 is not usable"
     );
+}
+
+#[test]
+fn a_disk_that_hangs_leaves_the_others_their_tags() {
+    let mut bench = Bench::new(4, |limits| limits.max_commands = 2);
+    let other = Disk { id: DiskId(2), ..plain_disk(2, 10_000) };
+    bench.queue.set_disk(&other).unwrap();
+    let on_other = |lba, cookie| Request { disk: DiskId(2), ..read(lba, 1, cookie) };
+    bench.submit((0..6).map(|n| read(n * 10, 1, n)).chain((6..10).map(|n| on_other(n * 10, n))));
+    let lbas = |bench: &Bench| bench.seen().iter().map(|seen| seen.ranges[0].0).collect::<Vec<_>>();
+    assert_eq!(lbas(&bench), [0, 10, 60, 70], "two of the first disk, then the other's");
+    // The first disk does not answer; the other goes on, with as many tags as are left.
+    bench.complete(2, Ok(()));
+    bench.complete(3, Ok(()));
+    assert_eq!(lbas(&bench), [80, 90]);
+    assert_eq!(bench.queue.waiting(), 4);
+    bench.complete(2, Ok(()));
+    bench.complete(3, Ok(()));
+    assert_eq!(lbas(&bench), []);
+    // It answers: what waited follows in its order, a flush as well.
+    bench.submit([Request::flush(DISK, 20)]);
+    assert_eq!(bench.operations(), []);
+    bench.complete(0, Ok(()));
+    bench.complete(1, Ok(()));
+    assert_eq!(bench.operations(), [Operation::Flush, Operation::Read]);
+    for tag in [0, 1, 0, 1, 0, 1] {
+        bench.complete(tag, Ok(()));
+    }
+    assert_eq!(lbas(&bench), [30, 40, 50]);
+    assert_eq!((bench.answers().len(), bench.queue.waiting(), bench.queue.in_flight()), (11, 0, 0));
+}
+
+#[test]
+fn what_was_put_aside_is_answered_when_its_disk_goes() {
+    let mut bench = Bench::new(4, |limits| limits.max_commands = 1);
+    bench.submit((0..3).map(|n| read(n * 10, 1, n)));
+    bench.queue.remove_disk(DISK);
+    assert_eq!(bench.answers(), [(1, Err(BlockError::Gone)), (2, Err(BlockError::Gone))]);
+    bench.complete(0, Ok(()));
+    assert_eq!(bench.answers(), [(0, Ok(()))]);
+    // It comes back, and has all of its share.
+    let disk = plain_disk(1, 10_000);
+    bench
+        .queue
+        .set_disk(&Disk { limits: Limits { max_commands: 1, ..disk.limits.clone() }, ..disk })
+        .unwrap();
+    bench.submit([read(0, 1, 7)]);
+    assert_eq!(bench.queue.in_flight(), 1);
+    drop(bench.queue.fail_all(BlockError::Gone));
+    assert_eq!(bench.answers(), [(7, Err(BlockError::Gone))]);
+}
+
+#[test]
+fn a_queue_that_ends_its_commands_itself_is_asked_before_the_controller() {
+    let mut bench = Bench::new(4, |_| ());
+    bench.script.lock().unwrap().ends_commands = true;
+    bench.submit([read(0, 1, 0), read(10, 1, 1)]);
+    bench.advance(11);
+    assert_eq!(bench.queue.expired(bench.now), None);
+    assert_eq!(bench.script.lock().unwrap().aborted, [0, 1]);
+    bench.complete(0, Ok(()));
+    assert_eq!(bench.answers(), [(0, Ok(()))]);
+    // The other does not end after all.
+    bench.advance(3);
+    assert_eq!(bench.queue.expired(bench.now), Some(Expired::Reset));
+}
+
+#[test]
+fn hardware_is_looked_at_when_it_wants_to_be() {
+    let mut bench = Bench::new(4, |_| ());
+    assert_eq!(bench.queue.next_due(), None);
+    let soon = bench.now.plus(Duration::from_millis(3));
+    bench.script.lock().unwrap().due = Some(soon);
+    assert_eq!(bench.queue.next_due(), Some(soon));
+    bench.queue.interrupted();
+    assert_eq!(bench.script.lock().unwrap().interrupts, 1);
+    assert!(!bench.queue.attention());
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: a driver at work in guests, with every claim checked.
 
+mod ahcid;
 mod html;
 mod nvmed;
 mod plot;
@@ -76,7 +77,7 @@ pub(crate) const fn ours(name: &'static str) -> Expected {
 }
 
 /// All drivers that can be shown.
-pub const DRIVERS: &[Driver] = &[nvmed::DRIVER];
+pub const DRIVERS: &[Driver] = &[nvmed::DRIVER, ahcid::DRIVER];
 
 /// Finds drivers by name; no names mean all.
 ///

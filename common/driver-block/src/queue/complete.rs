@@ -34,6 +34,9 @@ impl<H: HardwareQueue> Queue<H> {
     #[inline]
     fn settle_simple(&mut self, tag: u16, head: u32) {
         self.tags.release(tag);
+        if self.limited {
+            self.give_share_back(self.slots[head].request.disk);
+        }
         let slot = &mut self.slots[head];
         let blocks = slot.request.blocks;
         if slot.flush_after {
@@ -90,6 +93,7 @@ impl<H: HardwareQueue> Queue<H> {
         list.append(&mut self.slots, backlog);
         self.backlog = list;
         self.tags.release(tag);
+        self.give_share_back(work.disk);
     }
 
     /// Ends a command for good; its tag is in no list.
@@ -99,6 +103,7 @@ impl<H: HardwareQueue> Queue<H> {
         let (head, count, blocks, disk) = (work.head, work.count, work.blocks, work.disk);
         let flush = work.operation == Operation::Flush;
         self.tags.release(tag);
+        self.give_share_back(disk);
         if flush && let Some(disk) = find_disk(&mut self.disks, disk) {
             disk.flush_running = false;
         }

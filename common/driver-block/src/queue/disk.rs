@@ -70,6 +70,12 @@ pub(super) struct DiskState {
     pub(super) flush_waiting: List,
     /// Whether a flush command exists.
     pub(super) flush_running: bool,
+    /// Most tags of the queue for this disk.
+    pub(super) max_commands: u16,
+    /// How many it has.
+    pub(super) commands: u16,
+    /// Requests that wait until it has fewer.
+    pub(super) held: List,
 }
 
 impl DiskState {
@@ -121,7 +127,16 @@ impl DiskState {
             cache: disk.limits.write_cache,
             flush_waiting: List::EMPTY,
             flush_running: false,
+            max_commands: disk.limits.max_commands.max(1),
+            commands: 0,
+            held: List::EMPTY,
         })
+    }
+
+    /// Whether it has as many tags as it may.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.commands >= self.max_commands
     }
 
     /// Whether the disk takes force unit access by itself.

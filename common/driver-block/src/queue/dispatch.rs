@@ -29,7 +29,8 @@ impl<H: HardwareQueue> Queue<H> {
         // First what has waited longest. Flushes come a second time, because requests of this batch may ask for some.
         let _ = self.issue_queued(now)
             && self.issue_flushes(now)
-            && self.issue_backlog(now)
+            && self.issue_held(now)
+            && self.issue_backlog(now, true)
             && self.issue_flushes(now);
         if self.tags.in_flight() != before
             && let Some(hardware) = &mut self.hardware
@@ -42,7 +43,10 @@ impl<H: HardwareQueue> Queue<H> {
     /// Whether everything that was taken is with the hardware, or answered: what an empty poll finds.
     #[inline]
     fn nothing_waits(&self) -> bool {
-        self.backlog.is_empty() && self.flushes_waiting == 0 && self.tags.last_queued().is_none()
+        self.backlog.is_empty()
+            && self.flushes_waiting == 0
+            && self.tags.last_queued().is_none()
+            && (!self.limited || self.held() == 0)
     }
 
     /// Submits again what is due. False: the hardware takes no more.
@@ -75,7 +79,7 @@ impl<H: HardwareQueue> Queue<H> {
             && let Some(disk) = self.disks.get_mut(at)
         {
             at += 1;
-            if disk.flush_running {
+            if disk.flush_running || (self.limited && disk.is_full()) {
                 continue;
             }
             let waiting = disk.flush_waiting.take();
@@ -104,20 +108,24 @@ impl<H: HardwareQueue> Queue<H> {
                 index = slot.next;
             }
             self.statistics.of_mut(Operation::Flush).merges += u64::from(work.count - 1);
-            if let Some(tag) = self.tags.take(work)
-                && !self.issue(tag, now)
-            {
-                return false;
+            if let Some(tag) = self.tags.take(work) {
+                self.take_share(work.disk);
+                if !self.issue(tag, now) {
+                    return false;
+                }
             }
         }
         true
     }
 
-    /// Makes commands of the waiting requests while there are tags. False: the hardware takes no more.
-    fn issue_backlog(&mut self, now: Time) -> bool {
+    /// Makes commands of the waiting requests while there are tags. A request whose disk has as many as it may is put
+    /// aside, or ends it. False: the hardware takes no more.
+    pub(super) fn issue_backlog(&mut self, now: Time, aside: bool) -> bool {
         let due = now.plus(self.options.timeout);
         loop {
-            self.issue_simple(due);
+            if !self.limited {
+                self.issue_simple(due, false);
+            }
             let Some(head) = self.backlog.head() else { return true };
             let slot = &self.slots[head];
             if slot.error.is_some() {
@@ -128,6 +136,21 @@ impl<H: HardwareQueue> Queue<H> {
                 }
                 continue;
             }
+            if self.limited {
+                if self.is_at_limit(head) {
+                    if !aside {
+                        return true;
+                    }
+                    self.put_aside(head);
+                    continue;
+                }
+                let disk = self.slots[head].request.disk;
+                if self.issue_simple(due, true) {
+                    self.take_share(disk);
+                    continue;
+                }
+            }
+            let slot = &self.slots[head];
             let operation = slot.request.operation;
             if operation == Operation::Flush {
                 self.unlink_head();
@@ -144,10 +167,11 @@ impl<H: HardwareQueue> Queue<H> {
             };
             match work {
                 Ok(work) => {
-                    if let Some(tag) = self.tags.take(work)
-                        && !self.issue(tag, now)
-                    {
-                        return false;
+                    if let Some(tag) = self.tags.take(work) {
+                        self.take_share(work.disk);
+                        if !self.issue(tag, now) {
+                            return false;
+                        }
                     }
                 }
                 Err(error) => self.slots[head].error = Some(error),
@@ -156,24 +180,28 @@ impl<H: HardwareQueue> Queue<H> {
     }
 
     /// Submits the reads and writes at the head of the backlog as commands of their own, as long as that is possible
-    /// without further thought: the path of nearly all small transfers.
+    /// without further thought: the path of nearly all small transfers. At most the first, if it is to be `one`. Whether any
+    /// was submitted.
     #[inline]
-    fn issue_simple(&mut self, due: Time) {
-        let Queue { hardware: Some(hardware), tags, slots, backlog, statistics, .. } = self else { return };
+    fn issue_simple(&mut self, due: Time, one: bool) -> bool {
+        let Queue { hardware: Some(hardware), tags, slots, backlog, statistics, .. } = self else {
+            return false;
+        };
+        let mut issued = false;
         while let Some(head) = backlog.head() {
             let slot = &slots[head];
             let request = &slot.request;
             // A request that has failed in part is never simple again.
             if !slot.simple {
-                return;
+                return issued;
             }
             let follower =
                 slots.get(slot.next).is_some_and(|next| next.request.lba == request.lba + request.blocks);
-            let Ok(blocks) = u32::try_from(request.blocks) else { return };
+            let Ok(blocks) = u32::try_from(request.blocks) else { return issued };
             if follower {
-                return;
+                return issued;
             }
-            let Some(tag) = tags.take_simple() else { return };
+            let Some(tag) = tags.take_simple() else { return issued };
             let command = Command {
                 operation: request.operation,
                 disk: request.disk,
@@ -184,7 +212,7 @@ impl<H: HardwareQueue> Queue<H> {
             };
             if hardware.submit(tag, &command).is_err() {
                 tags.release(tag);
-                return;
+                return issued;
             }
             statistics.of_mut(request.operation).commands += 1;
             tags.enter_simple(tag, head, due);
@@ -193,7 +221,12 @@ impl<H: HardwareQueue> Queue<H> {
             slot.waiting = false;
             slot.issued = slot.request.blocks;
             slot.outstanding = 1;
+            issued = true;
+            if one {
+                break;
+            }
         }
+        issued
     }
 
     /// Writes down what a simple command does, because it is to be submitted again or needs a closer look.

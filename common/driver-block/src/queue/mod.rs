@@ -9,6 +9,7 @@ mod disk;
 mod dispatch;
 mod gather;
 mod reset;
+mod share;
 mod slots;
 mod tags;
 
@@ -75,6 +76,8 @@ pub struct Queue<H> {
     backlog: List,
     /// Disks with requests that wait for a flush to begin.
     flushes_waiting: u32,
+    /// Whether a disk may have fewer commands in flight than there are tags.
+    limited: bool,
     /// Answers that were not given out yet.
     answers: Vec<Completion>,
     /// Why nothing is taken any more.
@@ -112,6 +115,7 @@ impl<H: HardwareQueue> Queue<H> {
             plugged: List::EMPTY,
             backlog: List::EMPTY,
             flushes_waiting: 0,
+            limited: false,
             answers: Vec::with_capacity(requests as usize),
             closed: None,
             reset_reported: false,
@@ -187,6 +191,20 @@ impl<H: HardwareQueue> Queue<H> {
         outcome
     }
 
+    /// Tells the hardware that its interrupt came: see [`HardwareQueue::interrupted`].
+    #[inline]
+    pub fn interrupted(&mut self) {
+        if let Some(hardware) = &mut self.hardware {
+            hardware.interrupted();
+        }
+    }
+
+    /// Whether the hardware found something for the controller: see [`HardwareQueue::attention`].
+    #[inline]
+    pub fn attention(&mut self) -> bool {
+        self.hardware.as_mut().is_some_and(HardwareQueue::attention)
+    }
+
     /// Appends the answers that are there without asking the hardware: what [`kick`](Self::kick) could answer by itself.
     pub fn take_answers(&mut self, answers: &mut Vec<Completion>) {
         answers.append(&mut self.answers);
@@ -196,15 +214,20 @@ impl<H: HardwareQueue> Queue<H> {
     /// [`poll`](Self::poll), so that a process that was not scheduled does not blame the device.
     pub fn expired(&mut self, now: Time) -> Option<Expired> {
         self.hardware.as_ref()?;
-        if let Some(tag) = self.tags.first(State::Running)
+        while let Some(tag) = self.tags.first(State::Running)
             && self.tags[tag].due <= now
         {
             self.tags.leave(tag);
             self.describe(tag);
             self.tags.enter(tag, State::Aborting, now.plus(self.options.abort_grace));
             self.tags[tag].expired = true;
-            let handle = self.hardware.as_ref()?.abort_handle(tag);
             self.statistics.of_mut(self.tags.work(tag).counted).timeouts += 1;
+            let hardware = self.hardware.as_mut()?;
+            if hardware.abort(tag) {
+                log::warn!("command {tag} takes too long: its queue ends it");
+                continue;
+            }
+            let handle = hardware.abort_handle(tag);
             return Some(Expired::Abort { tag, handle });
         }
         let overdue = self.tags.first_due(State::Aborting).is_some_and(|due| due <= now);
@@ -218,9 +241,9 @@ impl<H: HardwareQueue> Queue<H> {
     /// When the queue wants to be looked at, if nothing happens before: the next deadline or retry. Nothing is due while
     /// the hardware is away.
     pub fn next_due(&self) -> Option<Time> {
-        self.hardware.as_ref()?;
+        let hardware = self.hardware.as_ref()?;
         let aborting = if self.reset_reported { None } else { self.tags.first_due(State::Aborting) };
-        [self.tags.first_due(State::Running), aborting, self.tags.first_due(State::Queued)]
+        [self.tags.first_due(State::Running), aborting, self.tags.first_due(State::Queued), hardware.due()]
             .into_iter()
             .flatten()
             .min()
@@ -241,17 +264,20 @@ impl<H: HardwareQueue> Queue<H> {
             Ok(at) => {
                 state.flush_waiting = self.disks[at].flush_waiting;
                 state.flush_running = self.disks[at].flush_running;
+                self.release_held(at);
                 self.disks[at] = state;
                 self.recheck_waiting();
             }
             Err(at) => self.disks.insert(at, state),
         }
+        self.count_shares();
         Ok(())
     }
 
     /// Forgets a disk. Requests that wait are answered with [`BlockError::Gone`], those with the device when it is done.
     pub fn remove_disk(&mut self, disk: DiskId) {
         let Ok(at) = self.disks.binary_search_by_key(&disk, |known| known.id) else { return };
+        self.release_held(at);
         let mut gone = self.disks.remove(at);
         if !gone.flush_waiting.is_empty() {
             self.flushes_waiting -= 1;
@@ -277,7 +303,7 @@ impl<H: HardwareQueue> Queue<H> {
 
     /// Requests that wait for a tag or a kick.
     pub fn waiting(&self) -> u32 {
-        self.plugged.len() + self.backlog.len()
+        self.plugged.len() + self.backlog.len() + self.held()
     }
 
     /// Commands that the hardware has.

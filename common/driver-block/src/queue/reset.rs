@@ -29,6 +29,7 @@ impl<H: HardwareQueue> Queue<H> {
             }
         }
         self.tags.set_depth(hardware.depth());
+        self.count_shares();
         self.reaped.reserve(usize::from(hardware.depth()));
         self.hardware = Some(hardware);
         self.reset_reported = false;
@@ -51,6 +52,8 @@ impl<H: HardwareQueue> Queue<H> {
         self.plugged = List::EMPTY;
         self.backlog = List::EMPTY;
         for at in 0..self.disks.len() {
+            let held = self.disks[at].held.take();
+            self.fail_list(held, error);
             let waiting = self.disks[at].flush_waiting.take();
             self.fail_list(waiting, error);
         }

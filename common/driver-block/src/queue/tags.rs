@@ -139,6 +139,11 @@ impl Tags {
         self.free.reserve(usize::from(self.depth) - self.free.len());
     }
 
+    /// How many tags the hardware takes.
+    pub(super) fn depth(&self) -> u16 {
+        self.depth
+    }
+
     pub(super) fn in_flight(&self) -> u16 {
         self.in_flight
     }
@@ -187,6 +192,11 @@ impl Tags {
     /// What a command does that is not simple.
     pub(super) fn work(&self, index: u16) -> &Work {
         &self.works[usize::from(index)]
+    }
+
+    /// The tags that name a command.
+    pub(super) fn used(&self) -> impl Iterator<Item = u16> + '_ {
+        (0u16..).zip(&self.tags).filter(|(_, tag)| tag.state != State::Free).map(|(index, _)| index)
     }
 
     /// Frees a tag that is in no list.

@@ -303,8 +303,9 @@ fn supervise<C: Controller>(
                 log::error!("waiting for the controller: {error}; polling instead");
             }
         }
-        let announced =
-            supervisor.controller().is_none_or(|c| c.shares_interrupt() || c.interrupt().is_some());
+        let announced = supervisor
+            .controller()
+            .is_none_or(|c| c.shares_interrupt() || c.is_called() || c.interrupt().is_some());
         let patience = if announced { IDLE } else { POLLED };
         let waited = events.as_mut().map(|events| events.wait(patience, &mut ready));
         if !matches!(waited, Ok(Ok(()))) {

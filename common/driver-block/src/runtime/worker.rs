@@ -151,10 +151,14 @@ impl<H: HardwareQueue, F: QueueFrontend> Worker<H, F> {
         }
         if ready.interrupt {
             self.take_interrupt();
+            self.queue.interrupted();
         }
         let outcome = self.queue.poll(now, &mut self.completions);
         if ready.interrupt {
             self.rearm_interrupt();
+        }
+        if self.queue.attention() {
+            self.supervisor.waker().wake();
         }
         if let Err(error) = outcome {
             self.ask_for_reset(&error);

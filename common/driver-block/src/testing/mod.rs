@@ -25,6 +25,7 @@ pub fn plain_disk(id: u32, blocks: u64) -> Disk {
         physical_block_size: 512,
         optimal_io_size: 0,
         max_transfer: 1 << 20,
+        max_commands: u16::MAX,
         max_segments: 256,
         segment_boundary: 1,
         dma_alignment: 4,

@@ -54,6 +54,16 @@ impl ConfigSpace {
         self
     }
 
+    /// Adds a 32-bit memory BAR of `len` bytes, a power of two, in register `bar`.
+    #[must_use]
+    pub fn with_memory_bar_32(mut self, bar: u8, len: u32) -> Self {
+        assert!(bar < 6 && len.is_power_of_two() && len >= 16, "a model declares a BAR that cannot exist");
+        let at = usize::from(header::BAR0) + 4 * usize::from(bar);
+        self.allow(at, &(!(len - 1) & !0xf).to_le_bytes());
+        self.bars[usize::from(bar)] = len.into();
+        self
+    }
+
     /// Adds MSI-X with `vectors` vectors and its table and pending bits in `bar`.
     #[must_use]
     pub fn with_msix(mut self, vectors: u16, bar: u8, table_offset: u32, pba_offset: u32) -> Self {

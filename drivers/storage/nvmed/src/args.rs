@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use common::args::DaemonArgs;
-use redox_driver_sys::irq::InterruptKind;
+use clap::{Args, Parser, Subcommand};
+use common::args::{DaemonArgs, Interrupts};
 
 use nvmed::{Coalescing, MAX_DEPTH, Options};
 
@@ -70,13 +69,6 @@ pub(crate) struct Tuning {
     host_memory: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Interrupts {
-    Msix,
-    Msi,
-    Intx,
-}
-
 impl Tuning {
     pub(crate) fn options(&self) -> Options {
         let defaults = Options::default();
@@ -88,11 +80,7 @@ impl Tuning {
             queues: self.queues.unwrap_or(defaults.queues),
             queue_depth: self.queue_depth,
             polled: self.polled,
-            interrupts: match self.interrupts {
-                Interrupts::Msix => InterruptKind::MsiX,
-                Interrupts::Msi => InterruptKind::Msi,
-                Interrupts::Intx => InterruptKind::Intx,
-            },
+            interrupts: self.interrupts.into(),
             sgl: !self.no_sgl,
             command_timeout: Duration::from_secs(self.timeout),
             coalescing,

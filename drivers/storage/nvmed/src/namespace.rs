@@ -100,6 +100,7 @@ impl Common<'_> {
             physical_block_size: power_of_two(preferred(namespace.npwg)),
             optimal_io_size: if hints { blocks(namespace.nows) } else { 0 },
             max_transfer,
+            max_commands: u16::MAX,
             max_segments: self.pointer.max_segments(),
             segment_boundary: self.pointer.segment_boundary(),
             dma_alignment: 4,

@@ -25,6 +25,7 @@ pub(super) fn disk(id: DiskId, blocks: u64) -> Disk {
         physical_block_size: 4096,
         optimal_io_size: 0,
         max_transfer: 128 << 10,
+        max_commands: u16::MAX,
         max_segments: 32,
         segment_boundary: 1,
         dma_alignment: 4,

@@ -95,6 +95,7 @@ mod tests {
                 physical_block_size: 512,
                 optimal_io_size: 0,
                 max_transfer: 4096,
+                max_commands: u16::MAX,
                 max_segments: 1,
                 segment_boundary: 1,
                 dma_alignment: 1,

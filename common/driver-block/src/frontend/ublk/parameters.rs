@@ -131,6 +131,7 @@ mod tests {
                 physical_block_size: 4096,
                 optimal_io_size: 0,
                 max_transfer: 1 << 20,
+                max_commands: u16::MAX,
                 max_segments: 127,
                 segment_boundary: 4096,
                 dma_alignment: 4,

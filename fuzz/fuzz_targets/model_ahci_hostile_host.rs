@@ -1,0 +1,4 @@
+//! The AHCI model against a host that does anything.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| redbear_fuzz::ahci_host::run(data));
