@@ -6,6 +6,7 @@ use std::{
 };
 
 use fastrand::Rng;
+use model_support::generator;
 use nvme_spec::{
     AdminOpcode, EventType, LogPage, NoticeEvent, Status, SubmissionEntry,
     registers::{Aqa, Cap, Cc, Csts},
@@ -13,7 +14,6 @@ use nvme_spec::{
 use redox_driver_sys::{model::Bus, time::Time};
 
 use crate::{
-    chance::generator,
     config::Config,
     event::Events,
     fault::{Action, FaultPlan, Faults},

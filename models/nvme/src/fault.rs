@@ -3,9 +3,10 @@
 use std::{fmt, time::Duration};
 
 use fastrand::Rng;
+use model_support::generator;
 use nvme_spec::{AdminOpcode, NvmOpcode, Status};
 
-use crate::{chance::generator, queue::ADMIN};
+use crate::queue::ADMIN;
 
 /// What goes wrong, when. The same plan with the same seed does the same again; `Display` shows both.
 #[derive(Clone, Debug, Default, PartialEq)]

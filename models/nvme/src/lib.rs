@@ -18,7 +18,6 @@
 #![forbid(unsafe_code)]
 
 mod admin;
-mod chance;
 mod config;
 mod controller;
 mod device;
@@ -32,7 +31,6 @@ mod identify;
 mod interrupt;
 mod lifecycle;
 mod log;
-mod medium;
 mod namespace;
 mod nvm;
 mod power;

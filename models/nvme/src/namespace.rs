@@ -1,9 +1,10 @@
 //! Namespaces.
 
+use model_support::Medium;
 use nvme_spec::{Deallocation, FormattedLba, IdentifyNamespace, LbaFormat, NamespaceFeatures};
 use zerocopy::FromZeros;
 
-use crate::{config::NamespaceConfig, medium::Medium};
+use crate::config::NamespaceConfig;
 
 /// Data size (as a power of two) and metadata size of the formats that every namespace lists.
 const FORMATS: [(u8, u16); 4] = [(9, 0), (12, 0), (9, 8), (12, 64)];

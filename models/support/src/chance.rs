@@ -4,7 +4,7 @@ use fastrand::Rng;
 
 /// A generator whose first numbers differ between neighbouring seeds, too: the generator's own small seeds begin alike,
 /// so that the seed is mixed first (the finalizer of SplitMix64).
-pub(crate) fn generator(seed: u64) -> Rng {
+pub fn generator(seed: u64) -> Rng {
     let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -9,7 +9,7 @@ type Content = Option<Box<[u8]>>;
 
 /// Blocks by number. A block that is neither in the cache nor on the medium is deallocated.
 #[derive(Debug)]
-pub(crate) struct Medium {
+pub struct Medium {
     /// Bytes of a block with its metadata.
     block: usize,
     /// What deallocated blocks read as.
@@ -20,17 +20,18 @@ pub(crate) struct Medium {
 }
 
 impl Medium {
-    pub(crate) fn new(block: usize, fill: u8, cache_limit: usize) -> Self {
+    /// Blocks of `block` bytes, deallocated ones reading as `fill`, with room for `cache_limit` in the cache.
+    pub fn new(block: usize, fill: u8, cache_limit: usize) -> Self {
         Medium { block, fill, durable: BTreeMap::new(), cache: BTreeMap::new(), cache_limit }
     }
 
     /// Reads block `lba` as the host sees it; `target` is a block long.
-    pub(crate) fn read(&self, lba: u64, target: &mut [u8]) {
+    pub fn read(&self, lba: u64, target: &mut [u8]) {
         self.copy(self.cache.get(&lba).or_else(|| self.durable.get(&lba)), target);
     }
 
     /// Reads block `lba` as it would be found after a power cut.
-    pub(crate) fn read_durable(&self, lba: u64, target: &mut [u8]) {
+    pub fn read_durable(&self, lba: u64, target: &mut [u8]) {
         self.copy(self.durable.get(&lba), target);
     }
 
@@ -43,13 +44,13 @@ impl Medium {
     }
 
     /// Writes block `lba`; `through` to the medium, or into the cache.
-    pub(crate) fn write(&mut self, lba: u64, data: &[u8], through: bool) {
+    pub fn write(&mut self, lba: u64, data: &[u8], through: bool) {
         debug_assert_eq!(data.len(), self.block);
         self.put(lba, Some(data.into()), through);
     }
 
     /// Writes zeroes to block `lba`.
-    pub(crate) fn write_zeroes(&mut self, lba: u64, through: bool) {
+    pub fn write_zeroes(&mut self, lba: u64, through: bool) {
         self.put(lba, None, through);
     }
 
@@ -68,7 +69,7 @@ impl Medium {
     }
 
     /// Deallocates blocks; returns how many were there. The medium forgets them at once, which a controller may do.
-    pub(crate) fn deallocate(&mut self, lba: u64, blocks: u64) -> u64 {
+    pub fn deallocate(&mut self, lba: u64, blocks: u64) -> u64 {
         let end = lba.saturating_add(blocks);
         let remove = |map: &mut BTreeMap<u64, Content>| {
             let mut removed = map.split_off(&lba);
@@ -83,12 +84,12 @@ impl Medium {
     }
 
     /// Makes everything durable.
-    pub(crate) fn flush(&mut self) {
+    pub fn flush(&mut self) {
         self.durable.append(&mut self.cache);
     }
 
     /// Makes some blocks durable.
-    pub(crate) fn flush_range(&mut self, lba: u64, blocks: u64) {
+    pub fn flush_range(&mut self, lba: u64, blocks: u64) {
         let end = lba.saturating_add(blocks);
         let mut range = self.cache.split_off(&lba);
         let mut rest = range.split_off(&end);
@@ -97,7 +98,7 @@ impl Medium {
     }
 
     /// Loses the cache; with `survivors`, each block of it reaches the medium or not by chance.
-    pub(crate) fn cut(&mut self, survivors: Option<&mut Rng>) {
+    pub fn cut(&mut self, survivors: Option<&mut Rng>) {
         let cache = std::mem::take(&mut self.cache);
         if let Some(rng) = survivors {
             self.durable.extend(cache.into_iter().filter(|_| rng.bool()));
@@ -105,18 +106,18 @@ impl Medium {
     }
 
     /// Blocks that a power cut would lose.
-    pub(crate) fn dirty(&self) -> usize {
+    pub fn dirty(&self) -> usize {
         self.cache.len()
     }
 
     /// Blocks that are allocated.
-    pub(crate) fn allocated(&self) -> u64 {
+    pub fn allocated(&self) -> u64 {
         let only_cached = self.cache.keys().filter(|lba| !self.durable.contains_key(lba)).count();
         (self.durable.len() + only_cached) as u64
     }
 
     /// Forgets everything from block `blocks` on.
-    pub(crate) fn truncate(&mut self, blocks: u64) {
+    pub fn truncate(&mut self, blocks: u64) {
         drop((self.cache.split_off(&blocks), self.durable.split_off(&blocks)));
     }
 }
