@@ -2,6 +2,8 @@
 # script itself on Linux's own driver.
 
 OUT=/rig/out
+# The name of the only disk that most devices have.
+UNIT=1
 SPAWNER_LOG=$OUT/pcid-spawner.txt
 
 # spawner OPTION...: pcid-spawner with the files and daemons of this guest. A killed daemon is back
@@ -17,12 +19,12 @@ start_spawner() {
     SPAWNER=$!
 }
 
-# subject_disk PCI_ADDRESS [NAMESPACE]: the disk of a PCI function under test.
+# subject_disk PCI_ADDRESS [UNIT]: the disk of a PCI function under test.
 subject_disk() {
     if [ "$SUBJECT" = linux ]; then
-        linux_disk "$1" "${2:-1}"
+        linux_disk "$1" "${2:-$UNIT}"
     else
-        daemon_disk "$1" "${2:-1}"
+        daemon_disk "$1" "${2:-$UNIT}"
     fi
 }
 
@@ -117,13 +119,16 @@ trim_shrinks() {
     [ "$after" -lt $((before - 60000000)) ]
 }
 
+# flushes: how many flush commands QEMU's controller has seen.
+flushes() { host trace-count "pci_nvme_flush_ns "; }
+
 # fsync_arrives FILE: an fsync makes QEMU's controller see a flush command.
 fsync_arrives() {
     local before after
     sync
-    before=$(host trace-count "pci_nvme_flush_ns ") || return 1
+    before=$(flushes) || return 1
     dd if=/dev/urandom of="$1" bs=4k count=1 conv=fsync status=none || return 1
-    after=$(host trace-count "pci_nvme_flush_ns ") || return 1
+    after=$(flushes) || return 1
     echo "$((after - before)) flushes for one fsync"
     [ "$after" -gt "$before" ]
 }

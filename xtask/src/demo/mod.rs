@@ -5,6 +5,7 @@ mod nvmed;
 mod plot;
 mod report;
 mod runner;
+mod virtio_blkd;
 
 use anyhow::{Result, bail};
 
@@ -76,7 +77,7 @@ const fn ours(name: &'static str) -> Expected {
 }
 
 /// All drivers that can be shown.
-pub const DRIVERS: &[Driver] = &[nvmed::DRIVER];
+pub const DRIVERS: &[Driver] = &[nvmed::DRIVER, virtio_blkd::DRIVER];
 
 /// Finds drivers by name; no names mean all.
 ///

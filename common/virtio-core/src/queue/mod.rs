@@ -1,10 +1,24 @@
 //! A virtqueue (section 2.6) as its driver sees it, whichever ring is below.
 
+/// Does the same with whichever ring there is.
+macro_rules! each {
+    ($ring:expr, $inner:ident => $what:expr) => {
+        match $ring {
+            Ring::Split($inner) => $what,
+            Ring::Packed($inner) => $what,
+        }
+    };
+}
+
 mod chain;
+#[cfg(all(test, loom))]
+mod interleavings;
 mod memory;
 mod outstanding;
 mod packed;
 mod split;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 pub use chain::Chain;
 use outstanding::Outstanding;
@@ -86,16 +100,6 @@ pub enum QueueError {
 enum Ring {
     Split(SplitRing),
     Packed(PackedRing),
-}
-
-/// Does the same with whichever ring there is.
-macro_rules! each {
-    ($ring:expr, $inner:ident => $what:expr) => {
-        match $ring {
-            Ring::Split($inner) => $what,
-            Ring::Packed($inner) => $what,
-        }
-    };
 }
 
 /// A virtqueue. It belongs to one thread, never waits, and does not allocate after it was made.

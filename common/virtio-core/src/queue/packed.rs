@@ -1,5 +1,8 @@
 //! A packed virtqueue (section 2.8).
 
+#[cfg(all(test, loom))]
+mod interleavings;
+
 use std::sync::atomic::Ordering;
 
 use redox_driver_sys::dma::DmaAllocator;

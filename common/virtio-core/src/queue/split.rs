@@ -1,5 +1,8 @@
 //! A split virtqueue (section 2.7).
 
+#[cfg(all(test, loom))]
+mod interleavings;
+
 use std::sync::atomic::Ordering;
 
 use redox_driver_sys::dma::DmaAllocator;
