@@ -1,10 +1,14 @@
 //! What the fuzz targets share.
 #![forbid(unsafe_code)]
 
+mod driver;
 mod hostile;
 mod input;
 pub mod nvme_driver;
 pub mod nvme_host;
+pub mod virtio_driver;
+pub mod virtio_host;
+pub mod virtio_ring;
 
 pub use hostile::Hostile;
 pub use input::Input;

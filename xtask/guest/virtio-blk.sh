@@ -9,4 +9,7 @@ UNIT=0
 linux_disk() { kernel_block_device "$1"; }
 
 # flushes: how often QEMU has flushed our disk.
-flushes() { host hmp info blockstats | grep -o '/ours/[^:]*:.*' | grep -o -m 1 'flush_operations=[0-9]*' | head -n 1 | cut -d = -f 2; }
+flushes() {
+    host qmp '{"execute":"query-blockstats"}' | grep -o '/ours/virtio-backend","stats":.*' |
+        grep -o '"flush_operations":[0-9]*' | head -n 1 | cut -d : -f 2
+}

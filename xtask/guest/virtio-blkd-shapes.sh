@@ -129,6 +129,8 @@ by_hand() {
     return "$status"
 }
 
+# As many as requests may be in flight.
+large() { by_hand --queue-depth 1024 && grep 'queues.* of 1024 entries' /tmp/report; }
 in_order() { by_hand --in-order && grep -w 'features.*in-order' /tmp/report; }
 polled() { by_hand --polled --queues 1 && grep 'queues' /tmp/report; }
 
@@ -144,8 +146,8 @@ check "packed ring without event_idx" shape 06 packed -event-idx
 check "split ring without event_idx" shape 07 split -event-idx
 check "split ring without indirect descriptors" shape 08 split -indirect-desc
 check "packed ring without indirect descriptors" shape 09 packed -indirect-desc
-check "queues of 2 entries" shape 0a split "of 2 entries"
-check "queues of 1024 entries, packed" shape 0b packed
+check "queues of 4 entries" shape 0a split "of 4 entries"
+check "queues of 16 entries, packed" shape 0b packed "of 16 entries"
 check "4 queues" four_queues
 check "1 queue" shape 0d "1, split"
 check "1 interrupt vector" shape 0e "1, split" MSI-X
@@ -161,6 +163,7 @@ if [ "$SUBJECT" != linux ]; then
     check "the daemons outlive all of that" outlives
     check "a legacy device (disable-modern=on) is refused" legacy
     check "a device that goes around the IOMMU is refused" bypass
+    check "queues of 1024 entries" large
     check "answers in order" in_order
     check "polled" polled
     check "the write cache is switched" write_cache

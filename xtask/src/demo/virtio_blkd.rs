@@ -93,8 +93,8 @@ const SHAPES: &[Expected] = &[
     always("split ring without event_idx"),
     always("split ring without indirect descriptors"),
     always("packed ring without indirect descriptors"),
-    always("queues of 2 entries"),
-    always("queues of 1024 entries, packed"),
+    always("queues of 4 entries"),
+    always("queues of 16 entries, packed"),
     always("4 queues"),
     always("1 queue"),
     always("1 interrupt vector"),
@@ -107,6 +107,7 @@ const SHAPES: &[Expected] = &[
     ours("the daemons outlive all of that"),
     ours("a legacy device (disable-modern=on) is refused"),
     ours("a device that goes around the IOMMU is refused"),
+    ours("queues of 1024 entries"),
     ours("answers in order"),
     ours("polled"),
     ours("the write cache is switched"),
@@ -120,8 +121,8 @@ const RINGS: &[(&str, &str, &str)] = &[
     ("0x7", "split-flags", "event_idx=off"),
     ("0x8", "split-direct", "indirect_desc=off"),
     ("0x9", "packed-direct", "packed=on,indirect_desc=off"),
-    ("0xa", "tiny", "queue-size=2,seg-max-adjust=off"),
-    ("0xb", "large", "queue-size=1024,packed=on"),
+    ("0xa", "tiny", "queue-size=4,seg-max-adjust=off"),
+    ("0xb", "sixteen", "queue-size=16,packed=on"),
     ("0xc", "four", "num-queues=4"),
     ("0xd", "one", "num-queues=1"),
     ("0xe", "vector", "vectors=1"),
@@ -162,7 +163,7 @@ fn shapes(guest: Guest<'_>) -> Result<Guest<'_>> {
         .null_disk("bypass", 16 * MIB)
         .device("virtio-blk-pci,disable-legacy=off,serial=bypass,drive=bypass,addr=0x15")
         .disk("hand", 64 * MIB)?
-        .device(&format!("{OURS},serial=hand,drive=hand,in_order=on,class=0x0180,addr=0x16"))
+        .device(&format!("{OURS},serial=hand,drive=hand,in_order=on,queue-size=1024,class=0x0180,addr=0x16"))
         .deadline(Duration::from_secs(1200)))
 }
 

@@ -7,9 +7,8 @@ use driver_block::{
     Command, Completed, Completion, Disk, DiskId, HardwareQueue, LbaRange, Operation, Pause, Queue,
     QueueOptions, Request, Segments,
 };
-use nvmed::{IoQueue, NvmeController};
 use redox_driver_sys::{
-    dma::Segment,
+    dma::{DmaAllocator, Segment},
     event::EventQueue,
     mark,
     time::{Clock, Time},
@@ -17,8 +16,8 @@ use redox_driver_sys::{
 
 /// Longest wait for an interrupt before the queue is looked at all the same.
 const POLL: Duration = Duration::from_millis(100);
-/// Rounds of polling between two looks at the clock.
-const ROUNDS: u32 = 1 << 14;
+/// Looks at the queue between two looks at the clock.
+const ROUNDS: u64 = 1 << 14;
 
 /// What to do.
 pub(crate) struct Job {
@@ -35,30 +34,34 @@ pub(crate) struct Job {
 
 /// The part of the path that is measured.
 pub(crate) trait Path {
+    type Queue: HardwareQueue;
+
     fn submit(&mut self, slot: u16, job: &Job, lba: u64, blocks: u32, segment: Segment)
     -> anyhow::Result<()>;
     fn commit(&mut self, clock: &Clock);
     /// Appends the slots whose operation has ended.
-    fn reap(&mut self, ended: &mut Vec<u16>) -> anyhow::Result<()>;
-    fn hardware(&self) -> Option<&IoQueue>;
-    fn into_hardware(self) -> Vec<IoQueue>;
+    fn reap(&mut self, free: &mut Vec<u16>) -> anyhow::Result<()>;
+    fn hardware(&self) -> Option<&Self::Queue>;
+    fn into_hardware(self) -> Vec<Self::Queue>;
 }
 
 /// The driver's queue alone.
-pub(crate) struct Raw {
-    queue: IoQueue,
+pub(crate) struct Raw<Q> {
+    queue: Q,
     disk: DiskId,
     completed: Vec<Completed>,
 }
 
-impl Raw {
-    pub(crate) fn new(queue: IoQueue, disk: &Disk) -> Self {
+impl<Q: HardwareQueue> Raw<Q> {
+    pub(crate) fn new(queue: Q, disk: &Disk) -> Self {
         let completed = Vec::with_capacity(usize::from(queue.depth()));
         Raw { queue, disk: disk.id, completed }
     }
 }
 
-impl Path for Raw {
+impl<Q: HardwareQueue> Path for Raw<Q> {
+    type Queue = Q;
+
     fn submit(
         &mut self,
         slot: u16,
@@ -81,35 +84,38 @@ impl Path for Raw {
         self.queue.commit();
     }
 
-    fn reap(&mut self, ended: &mut Vec<u16>) -> anyhow::Result<()> {
+    fn reap(&mut self, free: &mut Vec<u16>) -> anyhow::Result<()> {
         self.queue.reap(&mut self.completed)?;
+        if self.completed.is_empty() {
+            return Ok(());
+        }
         for completed in self.completed.drain(..) {
             completed.result?;
-            ended.push(completed.tag);
+            free.push(completed.tag);
         }
         Ok(())
     }
 
-    fn hardware(&self) -> Option<&IoQueue> {
+    fn hardware(&self) -> Option<&Q> {
         Some(&self.queue)
     }
 
-    fn into_hardware(self) -> Vec<IoQueue> {
+    fn into_hardware(self) -> Vec<Q> {
         vec![self.queue]
     }
 }
 
 /// The block layer over the driver's queue.
-pub(crate) struct Layered {
-    queue: Queue<IoQueue>,
+pub(crate) struct Layered<Q> {
+    queue: Queue<Q>,
     disk: DiskId,
     answers: Vec<Completion>,
     /// As of the last commit: deadlines are seconds away, and a clock costs more than a look at the queue.
     now: Time,
 }
 
-impl Layered {
-    pub(crate) fn new(hardware: IoQueue, disk: &Disk, job: &Job) -> anyhow::Result<Self> {
+impl<Q: HardwareQueue> Layered<Q> {
+    pub(crate) fn new(hardware: Q, disk: &Disk, job: &Job) -> anyhow::Result<Self> {
         let mut queue =
             Queue::new(hardware, QueueOptions::new(u32::from(job.depth), Duration::from_secs(30)));
         queue.set_disk(disk)?;
@@ -122,7 +128,9 @@ impl Layered {
     }
 }
 
-impl Path for Layered {
+impl<Q: HardwareQueue> Path for Layered<Q> {
+    type Queue = Q;
+
     fn submit(
         &mut self,
         slot: u16,
@@ -141,20 +149,23 @@ impl Path for Layered {
         self.queue.kick(self.now);
     }
 
-    fn reap(&mut self, ended: &mut Vec<u16>) -> anyhow::Result<()> {
+    fn reap(&mut self, free: &mut Vec<u16>) -> anyhow::Result<()> {
         self.queue.poll(self.now, &mut self.answers)?;
+        if self.answers.is_empty() {
+            return Ok(());
+        }
         for answer in self.answers.drain(..) {
             answer.result?;
-            ended.push(u16::try_from(answer.cookie).unwrap_or(0));
+            free.push(u16::try_from(answer.cookie).unwrap_or(0));
         }
         Ok(())
     }
 
-    fn hardware(&self) -> Option<&IoQueue> {
+    fn hardware(&self) -> Option<&Q> {
         self.queue.hardware()
     }
 
-    fn into_hardware(mut self) -> Vec<IoQueue> {
+    fn into_hardware(mut self) -> Vec<Q> {
         self.queue.take_hardware().into_iter().collect()
     }
 }
@@ -190,19 +201,18 @@ pub(crate) struct Measured {
 /// Runs the job and gives what it took and the queue back.
 pub(crate) fn run<P: Path>(
     mut path: P,
-    controller: &NvmeController,
+    (clock, dma): (&Clock, &DmaAllocator),
     disk: &Disk,
     job: &Job,
-) -> anyhow::Result<(Measured, Vec<IoQueue>)> {
-    let clock = controller.clock().clone();
-    let buffer = controller.dma().allocate(usize::from(job.depth) * job.size as usize)?;
+) -> anyhow::Result<(Measured, Vec<P::Queue>)> {
+    let buffer = dma.allocate(usize::from(job.depth) * job.size as usize)?;
     let segments: Vec<Segment> = (0..usize::from(job.depth))
         .map(|slot| buffer.segment(slot * job.size as usize, job.size))
         .collect::<Result<_, _>>()?;
     let blocks = job.size / disk.limits.block_size;
     let mut places = Places { slots: disk.blocks / u64::from(blocks), next: 0x9e37_79b9, random: job.random };
-    ensure!(places.slots > 0, "the namespace is smaller than one operation");
-    let mut events = EventQueue::new(&clock)?;
+    ensure!(places.slots > 0, "the disk is smaller than one operation");
+    let mut events = EventQueue::new(clock)?;
     let polled = match path.hardware().and_then(HardwareQueue::interrupt) {
         Some(interrupt) => {
             events.add_interrupt(interrupt, 0)?;
@@ -212,13 +222,8 @@ pub(crate) fn run<P: Path>(
     };
 
     let mut free: Vec<u16> = (0..job.depth).rev().collect();
-    let mut ended = Vec::with_capacity(usize::from(job.depth));
-    let mut ready = Vec::new();
-    // As the runtime's thread of a polled queue waits.
-    let mut pause = Pause::new();
     let mut phase = |operations: u64| -> anyhow::Result<u64> {
         let deadline = Instant::now() + job.deadline;
-        let mut rounds = 0;
         let (mut submitted, mut done, mut empty_polls) = (0, 0, 0);
         while done < operations {
             let in_flight = submitted - done;
@@ -228,37 +233,17 @@ pub(crate) fn run<P: Path>(
                     let Some(slot) = free.pop() else { break };
                     let lba = places.take() * u64::from(blocks);
                     path.submit(slot, job, lba, blocks, segments[usize::from(slot)])?;
-                    submitted += 1;
                 }
-                path.commit(&clock);
+                submitted += room;
+                path.commit(clock);
             }
-            if !polled {
-                ready.clear();
-                events.wait(POLL, &mut ready)?;
-                if let Some(interrupt) = path.hardware().and_then(HardwareQueue::interrupt) {
-                    interrupt.take()?;
-                }
+            let before = free.len();
+            if polled {
+                empty_polls += poll(&mut path, &mut free, deadline)?;
+            } else {
+                sleep(&mut path, &mut events, &mut free, deadline)?;
             }
-            path.reap(&mut ended)?;
-            if !polled && let Some(interrupt) = path.hardware().and_then(HardwareQueue::interrupt) {
-                interrupt.rearm()?;
-            }
-            if !ended.is_empty() {
-                pause.reset();
-            } else if polled {
-                empty_polls += 1;
-                pause.wait();
-            }
-            done += ended.len() as u64;
-            free.append(&mut ended);
-            rounds += 1;
-            if rounds % ROUNDS == 0 {
-                ensure!(
-                    Instant::now() < deadline,
-                    "{done} of {operations} operations within {:?}",
-                    job.deadline
-                );
-            }
+            done += (free.len() - before) as u64;
         }
         Ok(empty_polls)
     };
@@ -269,4 +254,42 @@ pub(crate) fn run<P: Path>(
     let elapsed = start.elapsed();
     mark::end(job.label);
     Ok((Measured { elapsed, empty_polls }, path.into_hardware()))
+}
+
+/// Looks until something has ended, pausing as the runtime's thread of a polled queue does. Gives the looks that found
+/// nothing.
+fn poll<P: Path>(path: &mut P, free: &mut Vec<u16>, deadline: Instant) -> anyhow::Result<u64> {
+    let before = free.len();
+    let mut pause = Pause::new();
+    let mut empty = 0;
+    loop {
+        path.reap(free)?;
+        if free.len() != before {
+            return Ok(empty);
+        }
+        empty += 1;
+        ensure!(empty % ROUNDS != 0 || Instant::now() < deadline, "the device does not answer in time");
+        pause.wait();
+    }
+}
+
+/// Sleeps until the interrupt, and looks once.
+fn sleep<P: Path>(
+    path: &mut P,
+    events: &mut EventQueue,
+    free: &mut Vec<u16>,
+    deadline: Instant,
+) -> anyhow::Result<()> {
+    let before = free.len();
+    let mut ready = Vec::new();
+    events.wait(POLL, &mut ready)?;
+    if let Some(interrupt) = path.hardware().and_then(HardwareQueue::interrupt) {
+        interrupt.take()?;
+    }
+    path.reap(free)?;
+    if let Some(interrupt) = path.hardware().and_then(HardwareQueue::interrupt) {
+        interrupt.rearm()?;
+    }
+    ensure!(free.len() != before || Instant::now() < deadline, "the device does not answer in time");
+    Ok(())
 }
