@@ -172,10 +172,14 @@ impl PackedRing {
         let head = self.next_available;
         if let (Some(tables), true) = (&self.tables, indirect) {
             let first = usize::from(id) * usize::from(self.most);
-            for (index, (segment, write)) in chain.segments().enumerate() {
+            let mut at = first;
+            for (segments, write) in chain.parts() {
                 let flags = DescriptorFlags::new().with_write(write);
-                let addr = segment.addr.get();
-                tables.write(first + index, Descriptor { addr, len: segment.len, id: 0, flags });
+                for segment in segments {
+                    let addr = segment.addr.get();
+                    tables.write(at, Descriptor { addr, len: segment.len, id: 0, flags });
+                    at += 1;
+                }
             }
             #[allow(clippy::cast_possible_truncation, reason = "at most 65535 descriptors")]
             let bytes = (len * size_of::<Descriptor>()) as u32;
@@ -183,11 +187,14 @@ impl PackedRing {
             self.put(head, true, tables.addr_of(first).get(), bytes, id, flags);
             self.next_available = head.advance(1, self.size);
         } else {
-            let mut at = head;
-            for (index, (segment, write)) in chain.segments().enumerate() {
-                let flags = DescriptorFlags::new().with_write(write).with_next(index + 1 < len);
-                self.put(at, index == 0, segment.addr.get(), segment.len, id, flags);
-                at = at.advance(1, self.size);
+            let (mut at, mut left) = (head, len);
+            for (segments, write) in chain.parts() {
+                for segment in segments {
+                    left -= 1;
+                    let flags = DescriptorFlags::new().with_write(write).with_next(left > 0);
+                    self.put(at, at == head, segment.addr.get(), segment.len, id, flags);
+                    at = at.advance(1, self.size);
+                }
             }
             self.next_available = at;
         }

@@ -141,14 +141,17 @@ impl SplitRing {
         let head = self.free_head;
         if let (Some(tables), true) = (&self.tables, indirect) {
             let first = usize::from(head) * usize::from(self.most);
-            for (index, (segment, write)) in chain.segments().enumerate() {
-                let more = index + 1 < len;
-                let flags = DescriptorFlags::new().with_write(write).with_next(more);
-                // At most `most`.
-                #[allow(clippy::cast_possible_truncation, reason = "checked above")]
-                let next = if more { index as u16 + 1 } else { 0 };
-                let addr = segment.addr.get();
-                tables.write(first + index, Descriptor { addr, len: segment.len, flags, next });
+            let mut next = 0u16;
+            for (segments, write) in chain.parts() {
+                for segment in segments {
+                    let at = first + usize::from(next);
+                    next += 1;
+                    let more = usize::from(next) < len;
+                    let flags = DescriptorFlags::new().with_write(write).with_next(more);
+                    let addr = segment.addr.get();
+                    let next = if more { next } else { 0 };
+                    tables.write(at, Descriptor { addr, len: segment.len, flags, next });
+                }
             }
             let flags = DescriptorFlags::new().with_indirect(true);
             #[allow(clippy::cast_possible_truncation, reason = "at most 65535 descriptors")]
@@ -158,15 +161,17 @@ impl SplitRing {
             self.last[usize::from(head)] = head;
             self.free_head = self.next[usize::from(head)];
         } else {
-            let (mut at, mut last) = (head, head);
-            for (index, (segment, write)) in chain.segments().enumerate() {
-                let more = index + 1 < len;
-                let flags = DescriptorFlags::new().with_write(write).with_next(more);
-                let behind = self.next[usize::from(at)];
-                let next = if more { behind } else { 0 };
-                let addr = segment.addr.get();
-                self.descriptors.write(usize::from(at), Descriptor { addr, len: segment.len, flags, next });
-                (last, at) = (at, behind);
+            let (mut at, mut last, mut left) = (head, head, len);
+            for (segments, write) in chain.parts() {
+                for segment in segments {
+                    left -= 1;
+                    let flags = DescriptorFlags::new().with_write(write).with_next(left > 0);
+                    let behind = self.next[usize::from(at)];
+                    let next = if left > 0 { behind } else { 0 };
+                    let descriptor = Descriptor { addr: segment.addr.get(), len: segment.len, flags, next };
+                    self.descriptors.write(usize::from(at), descriptor);
+                    (last, at) = (at, behind);
+                }
             }
             self.last[usize::from(head)] = last;
             self.free_head = at;

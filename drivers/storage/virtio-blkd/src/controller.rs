@@ -154,13 +154,19 @@ impl BlkController {
         Ok(())
     }
 
-    /// The disk that the configuration describes, if requests to it are still of the same shape.
-    fn make_disk(&self) -> Result<Disk, String> {
+    /// Whether requests are still of the shape that the queues give them.
+    fn check_shape(&self) -> Result<(), String> {
         let shape = Shape::new(&self.config, self.features, self.shape.segments)?;
         if shape != self.shape || disk::segments(&self.config, self.features) < self.shape.segments {
             return Err("it has other blocks or segments than before".to_string());
         }
-        disk::disk(&self.config, self.features, shape, &self.serial)
+        Ok(())
+    }
+
+    /// The disk that the configuration describes.
+    fn make_disk(&self) -> Result<Disk, String> {
+        self.check_shape()?;
+        disk::disk(&self.config, self.features, self.shape, &self.serial)
     }
 }
 

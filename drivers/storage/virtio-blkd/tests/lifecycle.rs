@@ -189,6 +189,25 @@ fn a_device_with_other_features_after_a_reset_is_not_believed() {
     assert!(!bench.host.bus_master());
 }
 
+/// Found by fuzzing: a device that had shrunk to nothing was given up at its next reset.
+#[test]
+fn a_device_of_no_size_survives_a_reset_and_comes_back() {
+    let bench = Bench::usual();
+    let mut driven = Driven::new(&bench, options());
+    bench.model.resize(0);
+    let queues = std::mem::take(&mut driven.queues);
+    driven.queues = driven.controller.reset(queues).unwrap();
+    assert_eq!(poll(&mut driven, &bench), [ControllerEvent::DiskRemoved(DiskId(0))]);
+    bench.model.resize(800);
+    assert!(
+        matches!(&poll(&mut driven, &bench)[..], [ControllerEvent::DiskChanged(disk)] if disk.blocks == 800)
+    );
+    submit(&mut driven, 0);
+    bench.host.advance(Duration::from_millis(1));
+    assert_eq!(reap(&mut driven.queues[0]), [Completed { tag: 0, result: Ok(()) }]);
+    bench.assert_clean();
+}
+
 #[test]
 fn the_end_is_quiet() {
     let bench = Bench::usual();

@@ -247,10 +247,8 @@ impl BlkController {
             return Err(Error::Unusable("another device answers after the reset".to_string()));
         }
         self.configure()?;
-        if let Err(reason) = self.make_disk() {
-            return Err(Error::Unusable(format!("after the reset: {reason}")));
-        }
-        // Whatever else is new is told when it is looked at next.
+        self.check_shape().map_err(|reason| Error::Unusable(format!("after the reset: {reason}")))?;
+        // Whatever else is new, a capacity of nothing included, is told when it is looked at next.
         self.generation = None;
         self.transport.set_configuration_vector(self.configuration_vector)?;
         for queue in queues.iter() {
