@@ -17,6 +17,11 @@ use super::{
 };
 use crate::{Features, transport::Areas};
 
+/// Where the used ring begins in its memory, in words. Its entries, of 8 bytes behind a head of 4, then never cross a page.
+/// QEMU 11.1 translates the address of an entry once: behind an IOMMU, where neighbouring pages are not neighbours in memory, it
+/// writes the second half of an entry that crosses into somebody else's page.
+const USED_AT: usize = 1;
+
 /// The driver's side of a split virtqueue.
 #[derive(Debug)]
 pub(super) struct SplitRing {
@@ -64,7 +69,7 @@ impl SplitRing {
         Ok(SplitRing {
             descriptors: allocate(dma, entries)?,
             available: allocate(dma, available::words(entries))?,
-            used: allocate(dma, used::words(entries))?,
+            used: allocate(dma, USED_AT + used::words(entries))?,
             most: if indirect { most } else { most.min(size) },
             tables,
             size,
@@ -102,7 +107,7 @@ impl SplitRing {
     }
 
     pub(super) fn areas(&self) -> Areas {
-        [self.descriptors.addr(), self.available.addr(), self.used.addr()]
+        [self.descriptors.addr(), self.available.addr(), self.used.addr_of(USED_AT)]
     }
 
     pub(super) fn reset(&mut self) {
@@ -199,10 +204,10 @@ impl SplitRing {
         // the two, each side could miss the other (section 2.7.13.4.1).
         fence(Ordering::SeqCst);
         let wanted = if self.event_idx {
-            let event = self.used.load_acquire::<u16>(used::avail_event(usize::from(self.size)), 0);
+            let event = self.used.load_acquire::<u16>(USED_AT + used::avail_event(usize::from(self.size)), 0);
             need_event(event, new, old)
         } else {
-            self.used.load_acquire::<u16>(used::FLAGS_AND_INDEX, 0) & used::NO_NOTIFY == 0
+            self.used.load_acquire::<u16>(USED_AT + used::FLAGS_AND_INDEX, 0) & used::NO_NOTIFY == 0
         };
         wanted.then_some(new)
     }
@@ -222,7 +227,7 @@ impl SplitRing {
     /// Looks how far the device says it has come; false when there is nothing new.
     #[inline]
     fn look(&mut self) -> Result<bool, QueueError> {
-        self.used_seen = self.used.load_acquire::<u16>(used::FLAGS_AND_INDEX, used::INDEX_AT);
+        self.used_seen = self.used.load_acquire::<u16>(USED_AT + used::FLAGS_AND_INDEX, used::INDEX_AT);
         let new = self.used_seen.wrapping_sub(self.used_index);
         let outstanding = self.outstanding.len();
         if new > outstanding {
@@ -233,7 +238,7 @@ impl SplitRing {
 
     #[inline]
     fn next_any(&self) -> Result<(u16, Option<u32>), QueueError> {
-        let at = used::id(usize::from(self.used_index & (self.size - 1)));
+        let at = USED_AT + used::id(usize::from(self.used_index & (self.size - 1)));
         let id = self.outstanding.find(self.used.read(at))?;
         Ok((id, Some(self.used.read(at + 1))))
     }
@@ -243,7 +248,7 @@ impl SplitRing {
         let (last, len) = match self.batch.take() {
             Some(batch) => batch,
             None => {
-                let at = used::id(usize::from(self.used_index & (self.size - 1)));
+                let at = USED_AT + used::id(usize::from(self.used_index & (self.size - 1)));
                 (self.outstanding.find(self.used.read(at))?, self.used.read(at + 1))
             }
         };
@@ -280,7 +285,7 @@ impl SplitRing {
             // As in `publish`: first what is wanted, then whether it has come already.
             fence(Ordering::SeqCst);
         }
-        let index = self.used.load_acquire::<u16>(used::FLAGS_AND_INDEX, used::INDEX_AT);
+        let index = self.used.load_acquire::<u16>(USED_AT + used::FLAGS_AND_INDEX, used::INDEX_AT);
         index != self.used_index
     }
 }

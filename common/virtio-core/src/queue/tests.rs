@@ -412,6 +412,21 @@ fn an_ordered_split_ring_uses_its_table_in_order() {
     }
 }
 
+/// An entry that crossed a page would be torn by a device that translates its address once, as QEMU does.
+#[test]
+fn no_used_entry_crosses_a_page() {
+    let (_host, _function, dma) = machine();
+    for size in [2, 256, 512, 1024, 32768] {
+        let ring = SplitRing::new(size, Features::empty(), 1, &dma).unwrap();
+        let [_, _, used] = ring.areas().map(DmaAddr::get);
+        assert!(used.is_multiple_of(4), "section 2.7: the alignment of the used ring");
+        for entry in 0..u64::from(size) {
+            let at = used + virtio_spec::split::used::RING_AT as u64 + 8 * entry;
+            assert_eq!(at / PAGE as u64, (at + 7) / PAGE as u64, "entry {entry} of {size}");
+        }
+    }
+}
+
 /// Whatever a device writes into its part of a ring: no panic, no chain comes back that was not given, and none twice.
 #[test]
 fn whatever_a_device_writes_only_what_it_has_comes_back() {

@@ -7,7 +7,7 @@ use virtio_spec::{
     split::{Descriptor, available, used},
 };
 
-use super::SplitRing;
+use super::{SplitRing, USED_AT};
 use crate::{
     Features,
     queue::{
@@ -40,16 +40,16 @@ impl Peer for Device {
 
     fn want_notification(&mut self) {
         if self.event_idx {
-            self.used.write(used::avail_event(SIZE.into()), self.fetched.into());
+            self.used.write(USED_AT + used::avail_event(SIZE.into()), self.fetched.into());
         }
     }
 
     fn finish(&mut self, id: u16, len: u32) -> bool {
-        let at = used::id(usize::from(self.finished % SIZE));
+        let at = USED_AT + used::id(usize::from(self.finished % SIZE));
         self.used.write(at, id.into());
         self.used.write(at + 1, len);
         self.finished += 1;
-        self.used.store_release(used::FLAGS_AND_INDEX, 0, u32::from(self.finished) << 16);
+        self.used.store_release(USED_AT + used::FLAGS_AND_INDEX, 0, u32::from(self.finished) << 16);
         fence(Ordering::SeqCst);
         if !self.event_idx {
             return self.available.load_acquire::<u16>(available::FLAGS, 0) & available::NO_INTERRUPT == 0;
