@@ -3,10 +3,14 @@
 
 pub mod ahci_driver;
 pub mod ahci_host;
+mod driver;
 mod hostile;
 mod input;
 pub mod nvme_driver;
 pub mod nvme_host;
+pub mod virtio_driver;
+pub mod virtio_host;
+pub mod virtio_ring;
 
 pub use hostile::Hostile;
 pub use input::Input;

@@ -2,6 +2,12 @@
 
 . /rig/guest/block.sh
 
+LINUX_DRIVER=ahci
+UNIT=0
+
+# FLUSH CACHE EXT commands that QEMU's disks have seen.
+flushes() { host trace-count "cmd 0xea"; }
+
 # sata_port PCI_ADDRESS PORT: the port's directory below Linux's own driver.
 sata_port() {
     local port
@@ -22,14 +28,6 @@ linux_disk() {
         esac
     done
     return 1
-}
-
-subject_disk() {
-    if [ "$SUBJECT" = linux ]; then
-        linux_disk "$1" "${2:-0}"
-    else
-        daemon_disk "$1" "${2:-0}"
-    fi
 }
 
 # Linux's own driver for those functions that are its.

@@ -1,7 +1,10 @@
 # ahcid carries a file system, is killed, and loses nothing.
 
+. /rig/guest/disk-checks.sh
 . /rig/guest/ahci.sh
 
+# FLUSH CACHE EXT is the last that the disk hears of a daemon that is asked to end.
+ENDED_BY="cmd 0xea"
 ADDRESS=0000:00:04.0
 PEER=0000:00:05.0
 MOUNTED=0000:00:06.0
@@ -10,23 +13,11 @@ peer_is_linux() {
     load_linux && wait_for 20 linux_disk "$PEER" 0 && linux_disk "$PEER" 0
 }
 
-mount_one() {
-    wait_for 20 linux_disk "$MOUNTED" 0 || return 1
-    mkdir -p /mounted
-    mkfs.ext4 -q "$(linux_disk "$MOUNTED" 0)" && mount "$(linux_disk "$MOUNTED" 0)" /mounted &&
-        echo kept >/mounted/file && sync
-}
-
 enumerated() {
     local ids
     ids=$(lspci -Dn -s "$ADDRESS")
     echo "$ids"
     grep -q '0106: 8086:2922' <<<"$ids"
-}
-
-spawned() {
-    wait_for 30 subject_disk "$ADDRESS" || return 1
-    echo "$(subject_disk "$ADDRESS"), process $(daemon_pid "$ADDRESS")"
 }
 
 # The peer has no file system: it is kept from pcid-spawner by not being named.
@@ -46,65 +37,11 @@ queued() {
     [ "$count" -gt 1000 ]
 }
 
-# After all that I/O.
-little_memory() {
-    local kib
-    kib=$(awk '$1 == "VmRSS:" { print $2 }' "/proc/$(daemon_pid "$ADDRESS")/status") || return 1
-    metric memory "$kib" KiB
-    echo "$kib KiB"
-    [ "$kib" -gt 0 ] && [ "$kib" -lt $((24 * 1024)) ]
-}
-
 inspected() {
     ahcid inspect --device "$ADDRESS" >"$OUT/inspect.txt" || return 1
     cat "$OUT/inspect.txt"
     grep -q '^  model  *QEMU HARDDISK' "$OUT/inspect.txt" && grep -q '^  health  *no threshold' "$OUT/inspect.txt" &&
         grep -q 'power-on hours' "$OUT/inspect.txt" && grep -E '^Write +[1-9]' "$OUT/inspect.txt"
-}
-
-compared() {
-    local peer
-    peer=$(linux_disk "$PEER" 0)
-    metric linux.randread_4k_qd32 "$(quick_iops "$peer" --iodepth=32)" IOPS
-    metric ours.randread_4k_qd32 "$(quick_iops "$DISK" --iodepth=32)" IOPS
-    metric linux.randread_4k_qd1 "$(quick_iops "$peer" --iodepth=1)" IOPS
-    metric ours.randread_4k_qd1 "$(quick_iops "$DISK" --iodepth=1)" IOPS
-}
-
-# The controller is told to write to a page that is not mapped for it.
-stray_dma() {
-    local before after
-    to_vfio "$ADDRESS" || return 1
-    before=$(blocked_writes "$ADDRESS")
-    stray-dma --device "$ADDRESS" >/tmp/stray 2>&1 || { cat /tmp/stray; return 1; }
-    wait_for 5 faulted "$before" || { echo "no IOMMU fault is reported"; return 1; }
-    after=$(blocked_writes "$ADDRESS")
-    echo "$((after - before)) IOMMU faults reported; $(cat /tmp/stray)"
-}
-
-faulted() { [ "$(blocked_writes "$ADDRESS")" -gt "$1" ]; }
-
-# FLUSH CACHE EXT (0xea) is the last that the disk hears of a daemon that is asked to end. Not within a check: only the
-# shell that started pcid-spawner can wait for it.
-end_spawner() {
-    OLD=$(daemon_pid "$ADDRESS")
-    BEFORE=$(host trace-count "cmd 0xea")
-    kill -TERM "$SPAWNER"
-    wait "$SPAWNER"
-    ENDED=$?
-}
-
-clean_end() {
-    local after
-    wait_for 20 test ! -d "/proc/$OLD" || { echo "the daemon is still there"; return 1; }
-    after=$(host trace-count "cmd 0xea")
-    echo "pcid-spawner ended with $ENDED after $((after - BEFORE)) flushes"
-    [ "$ENDED" = 0 ] && [ "$after" -gt "$BEFORE" ] && [ ! -e "$DISK" ]
-}
-
-# The rig's random number generator, handed to VFIO as if it were ours.
-not_ours() {
-    to_vfio 0000:00:1c.0 && refuses 0000:00:1c.0 ahcid --device 0000:00:1c.0
 }
 
 check "the peer is Linux's" peer_is_linux
@@ -119,7 +56,7 @@ fi
 DISK=$(subject_disk "$ADDRESS") || exit
 check "mkfs.ext4 and mount" file_system || exit
 check "5,000 files copied and compared" tree_survives
-check "fsync reaches the disk" fsync_arrives /mnt/synced "cmd 0xea"
+check "fsync reaches the disk" fsync_arrives /mnt/synced
 check "fstrim shrinks the host image" trim_shrinks ours /mnt
 umount /mnt
 check "GPT partitions" gpt_then_wiped

@@ -2,6 +2,8 @@
 # script itself on Linux's own driver.
 
 OUT=/rig/out
+# The name of the only disk that most devices have.
+UNIT=1
 SPAWNER_LOG=$OUT/pcid-spawner.txt
 
 # spawner OPTION...: pcid-spawner with the files and daemons of this guest. A killed daemon is back
@@ -17,12 +19,12 @@ start_spawner() {
     SPAWNER=$!
 }
 
-# subject_disk PCI_ADDRESS [NAMESPACE]: the disk of a PCI function under test.
+# subject_disk PCI_ADDRESS [UNIT]: the disk of a PCI function under test.
 subject_disk() {
     if [ "$SUBJECT" = linux ]; then
-        linux_disk "$1" "${2:-1}"
+        linux_disk "$1" "${2:-$UNIT}"
     else
-        daemon_disk "$1" "${2:-1}"
+        daemon_disk "$1" "${2:-$UNIT}"
     fi
 }
 
@@ -117,13 +119,16 @@ trim_shrinks() {
     [ "$after" -lt $((before - 60000000)) ]
 }
 
-# fsync_arrives FILE EVENT: an fsync makes QEMU's controller see a flush command, which is that trace event.
+# flushes: how many flush commands QEMU's controller has seen.
+flushes() { host trace-count "pci_nvme_flush_ns "; }
+
+# fsync_arrives FILE: an fsync makes QEMU's controller see a flush command.
 fsync_arrives() {
     local before after
     sync
-    before=$(host trace-count "$2") || return 1
+    before=$(flushes) || return 1
     dd if=/dev/urandom of="$1" bs=4k count=1 conv=fsync status=none || return 1
-    after=$(host trace-count "$2") || return 1
+    after=$(flushes) || return 1
     echo "$((after - before)) flushes for one fsync"
     [ "$after" -gt "$before" ]
 }
@@ -179,99 +184,4 @@ refuses() {
     echo "$said"
     [ "$status" != 0 ] && [ "$status" != 124 ] && [ "$(wc -l <<<"$said")" = 1 ] &&
         grep -qE "$pattern" <<<"$said"
-}
-
-# What follows is done to $DISK, the disk of the function at $ADDRESS.
-
-file_system() {
-    mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 "$DISK" && mount "$DISK" /mnt &&
-        df -h --output=size,avail /mnt | tail -n 1
-}
-
-tree_survives() {
-    make_tree /tmp/tree || return 1
-    sums /tmp/tree >/tmp/sums
-    cp -r /tmp/tree /mnt/tree && drop_caches || return 1
-    umount /mnt && mount "$DISK" /mnt || return 1
-    sums /mnt/tree >/tmp/sums.read
-    cmp /tmp/sums /tmp/sums.read || return 1
-    echo "$(wc -l </tmp/sums) files, $(du -sm /mnt/tree | cut -f 1) MiB, equal"
-}
-
-gpt_then_wiped() {
-    gpt_appears "$DISK" || return 1
-    sgdisk -Z "$DISK" >/dev/null && blockdev --rereadpt "$DISK"
-}
-
-random_sizes() {
-    verify_fio "$DISK" 64m --bsrange=512-64k --iodepth=32 --numjobs=2 --offset_increment=64m \
-        >/tmp/fio 2>&1 || { grep -i err /tmp/fio; tail -n 3 /tmp/fio; return 1; }
-    grep -m 1 -E '^ *write:' /tmp/fio
-}
-
-# The job must outlive the daemon, end without an error and find each block as it wrote it.
-kill_in_the_middle() {
-    local old new job started status
-    old=$(daemon_pid "$ADDRESS")
-    verify_fio "$DISK" 128m --bs=4k --iodepth=32 --numjobs=1 --loops=20 --time_based --runtime=16 \
-        --write_iops_log="$OUT/kill" --log_avg_msec=200 >/tmp/fio 2>&1 &
-    job=$!
-    wait_for 10 advances "$DISK" || { echo "the job does not start"; return 1; }
-    started=$(stat -c %Y /proc/$job)
-    sleep 5
-    kill -0 "$job" || { echo "the job ended before the kill"; return 1; }
-    kill -9 "$old"
-    metric kill.at "$(($(date +%s) - started))" s
-    local from=$EPOCHREALTIME
-    wait_for 30 respawned "$ADDRESS" "$old" || { echo "not respawned"; return 1; }
-    wait_for 60 advances "$DISK" || { echo "no request completes after the kill"; return 1; }
-    metric kill.recovery "$(awk -v a="$from" -v b="$EPOCHREALTIME" 'BEGIN { print b - a }')" s
-    new=$(daemon_pid "$ADDRESS")
-    wait "$job"
-    status=$?
-    [ "$status" = 0 ] || { tail -n 3 /tmp/fio; echo "fio ended with $status"; return 1; }
-    grep -q 'err= 0' /tmp/fio || { echo "fio reports errors"; return 1; }
-    echo "process $old, then $new; fio ended with 0 and no miscompare"
-}
-
-many_kills() {
-    local old i worst=0 from took
-    (
-        while [ ! -e /tmp/enough ]; do
-            verify_fio "$DISK" 32m --bs=4k --iodepth=32 >/tmp/fio 2>&1 || exit 1
-        done
-    ) &
-    local job=$!
-    for i in $(seq 20); do
-        wait_for 60 advances "$DISK" || { echo "no progress before kill $i"; touch /tmp/enough; return 1; }
-        kill -0 "$job" || { tail -n 3 /tmp/fio; echo "the job failed before kill $i"; return 1; }
-        old=$(daemon_pid "$ADDRESS")
-        from=$SECONDS
-        kill -9 "$old"
-        wait_for 60 respawned "$ADDRESS" "$old" || { echo "not respawned after kill $i"; touch /tmp/enough; return 1; }
-        took=$((SECONDS - from))
-        [ "$took" -gt "$worst" ] && worst=$took
-        note "kill $i of 20: process $old gone, $(daemon_pid "$ADDRESS") after $took s"
-    done
-    wait_for 60 advances "$DISK"
-    touch /tmp/enough
-    wait "$job" || { tail -n 3 /tmp/fio; echo "the verifying job failed"; return 1; }
-    echo "20 kills, longest respawn $worst s, no error, no miscompare"
-}
-
-# Files that were synced before the kills, on a file system that lived through two more.
-clean_after_kills() {
-    mkfs.ext4 -q "$DISK" && mount "$DISK" /mnt && cp -r /tmp/tree /mnt/tree && sync || return 1
-    local old i
-    for i in 1 2; do
-        dd if=/dev/urandom of=/mnt/more$i bs=1M count=32 status=none &
-        sleep 0.5
-        old=$(daemon_pid "$ADDRESS")
-        kill -9 "$old"
-        wait_for 60 respawned "$ADDRESS" "$old" || return 1
-        wait || true
-    done
-    drop_caches
-    sums /mnt/tree | cmp /tmp/sums - || { echo "files changed"; return 1; }
-    umount /mnt && e2fsck -fn "$DISK" | tail -n 1
 }

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use nvme_spec::registers::{self, Aqa, Cap, Cc, Csts};
 use nvme_spec::{AdminOpcode, Cdw0, CompletionEntry, IdentifyCdw10, Status, SubmissionEntry};
-use redox_driver_sys::dma::DmaSlice;
+use redox_driver_sys::dma::{DmaAllocator, DmaSlice};
 use redox_driver_sys::mmio::{Mmio, ReadOnly, ReadWrite, WriteOnly};
 use redox_driver_sys::pci::PciFunction;
+
+use crate::Device;
 
 /// Entries of the admin queues; no more commands than that are ever given.
 const ENTRIES: u16 = 8;
@@ -23,8 +25,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 const PHASE: u32 = 1 << 16;
 
 /// A controller with nothing but its admin queue.
-pub(crate) struct Controller<'a> {
-    function: &'a PciFunction,
+pub(crate) struct Controller {
+    function: PciFunction,
     registers: Mmio,
     ready: Duration,
     stride: u8,
@@ -33,9 +35,9 @@ pub(crate) struct Controller<'a> {
     given: u16,
 }
 
-impl<'a> Controller<'a> {
+impl Controller {
     /// Resets and enables the controller.
-    pub(crate) fn start(function: &'a PciFunction) -> Result<Self> {
+    pub(crate) fn start(function: PciFunction) -> Result<Self> {
         function.enable_memory()?;
         let registers = function.map_bar(0).context("cannot map the registers")?;
         let low = registers.register::<u32, ReadOnly>(registers::CAP)?.read_present("CAP")?;
@@ -53,10 +55,10 @@ impl<'a> Controller<'a> {
         };
         controller.write(registers::CC, Cc::new().into())?;
         controller.wait_ready(false)?;
-        function.set_bus_master(true)?;
+        controller.function.set_bus_master(true)?;
         let last = ENTRIES.saturating_sub(1);
         controller.write(registers::AQA, Aqa::new().with_asqs(last).with_acqs(last).into())?;
-        let [sq, cq] = controller.addresses();
+        let [sq, cq] = controller.queues();
         for (register, address) in [(registers::ASQ, sq), (registers::ACQ, cq)] {
             controller.write(register, u32::try_from(address & u64::from(u32::MAX))?)?;
             controller.write(register + 4, u32::try_from(address >> 32)?)?;
@@ -66,13 +68,13 @@ impl<'a> Controller<'a> {
         Ok(controller)
     }
 
-    /// What is mapped for the device.
-    pub(crate) fn addresses(&self) -> [u64; 2] {
+    /// Where the admin queues are.
+    fn queues(&self) -> [u64; 2] {
         [self.sq.addr().get(), self.cq.addr().get()]
     }
 
     /// Has the controller write its Identify data to an address.
-    pub(crate) fn identify(&mut self, address: u64) -> Result<Status> {
+    fn identify(&mut self, address: u64) -> Result<Status> {
         let at = usize::from(self.given);
         ensure!(self.given < ENTRIES - 1, "no more commands than the queue holds");
         self.sq.write(
@@ -98,14 +100,6 @@ impl<'a> Controller<'a> {
         Ok(entry.status.status())
     }
 
-    /// Disables the controller; it does no DMA afterwards.
-    pub(crate) fn stop(self) -> Result<()> {
-        self.write(registers::CC, Cc::new().into())?;
-        self.wait_ready(false)?;
-        self.function.set_bus_master(false)?;
-        Ok(())
-    }
-
     fn ring(&self, doorbell: u64) -> Result<()> {
         let register = self.registers.register::<u32, WriteOnly>(doorbell)?;
         register.write(u32::from(self.given));
@@ -126,6 +120,29 @@ impl<'a> Controller<'a> {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+        Ok(())
+    }
+}
+
+impl Device for Controller {
+    fn dma(&self) -> Result<DmaAllocator> {
+        Ok(self.function.dma()?)
+    }
+
+    fn addresses(&self) -> Vec<u64> {
+        self.queues().to_vec()
+    }
+
+    fn write_to(&mut self, address: u64) -> Result<String> {
+        let status = self.identify(address)?;
+        ensure!(status.is_success(), "{status}");
+        Ok(status.to_string())
+    }
+
+    fn stop(self: Box<Self>) -> Result<()> {
+        self.write(registers::CC, Cc::new().into())?;
+        self.wait_ready(false)?;
+        self.function.set_bus_master(false)?;
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
-//! Makes an NVMe or AHCI controller write where it has no map, and looks whether the write landed.
+//! Makes a storage device write where it has no map, and looks whether the write landed.
 //!
-//! The same command, Identify or a read, is given twice: first with a mapped buffer, which must be written
+//! The same command (NVMe's Identify, virtio's GET_ID, a read of an AHCI disk) is given twice: first with a mapped buffer, which must be written
 //! (so the command does write), then with the physical address of a page of this process that is
 //! not mapped for the device, which must stay as it was.
 #![forbid(unsafe_code)]
@@ -8,25 +8,43 @@
 mod ahci;
 mod controller;
 mod sentinel;
+mod virtio;
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
+use redox_driver_sys::dma::DmaAllocator;
 use redox_driver_sys::pci::{PciAddress, PciFunction};
 
 use ahci::Ahci;
 use controller::Controller;
 use sentinel::Sentinel;
+use virtio::BlockDevice;
 
-/// Class and subclass (PCI Code and ID Assignment).
-const NVM_EXPRESS: (u8, u8) = (0x01, 0x08);
-const SATA: (u8, u8) = (0x01, 0x06);
+/// Class and subclasses (PCI Code and ID Assignment).
+const MASS_STORAGE: u8 = 0x01;
+const SATA: u8 = 0x06;
+const NVM_EXPRESS: u8 = 0x08;
+/// What the mapped buffer holds before it is written.
+const BLANK: u8 = 0x5a;
 
-/// Makes an NVMe or AHCI controller write where it has no map, and looks whether the write landed.
+/// A device that can be told to write somewhere.
+trait Device {
+    /// The memory that it can reach.
+    fn dma(&self) -> Result<DmaAllocator>;
+    /// What is mapped for it.
+    fn addresses(&self) -> Vec<u64>;
+    /// Has it write to an address; returns what it says of that.
+    fn write_to(&mut self, address: u64) -> Result<String>;
+    /// Stops it; it does no DMA afterwards.
+    fn stop(self: Box<Self>) -> Result<()>;
+}
+
+/// Makes a storage device write where it has no map, and looks whether the write landed.
 #[derive(Debug, Parser)]
 struct Args {
-    /// The controller, bound to vfio-pci, as in 0000:00:04.0
+    /// The device, bound to vfio-pci, as in 0000:00:04.0
     #[arg(long)]
     device: PciAddress,
 }
@@ -45,53 +63,34 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<String> {
-    let function = PciFunction::open(args.device).context("cannot open the controller")?;
+    let function = PciFunction::open(args.device).context("cannot open the device")?;
     let ids = function.ids()?;
-    match (ids.class, ids.subclass) {
-        NVM_EXPRESS => nvme(&function),
-        SATA => ahci(function),
-        _ => bail!("{}: {ids} is neither an NVMe nor an AHCI controller", args.device),
-    }
-}
+    let mut device: Box<dyn Device> = match (ids.vendor, ids.class, ids.subclass) {
+        (virtio_spec::pci::VENDOR, ..) => Box::new(BlockDevice::start(function)?),
+        (_, MASS_STORAGE, NVM_EXPRESS) => Box::new(Controller::start(function)?),
+        (_, MASS_STORAGE, SATA) => Box::new(Ahci::start(function)?),
+        _ => bail!("{}: {ids} is none of NVMe, AHCI and virtio", args.device),
+    };
 
-fn nvme(function: &PciFunction) -> Result<String> {
-    let mut controller = Controller::start(function)?;
-    let mapped = function.dma()?.allocate(nvme_spec::PAGE_SIZE)?;
-    let status = controller.identify(mapped.addr().get())?;
-    ensure!(status.is_success(), "Identify into a mapped buffer: {status}");
-    let vendor: u16 = mapped.read(0)?;
-    ensure!(vendor != 0, "Identify into a mapped buffer left it empty");
+    let mapped = device.dma()?.allocate(nvme_spec::PAGE_SIZE)?;
+    mapped.fill(0, nvme_spec::PAGE_SIZE, BLANK)?;
+    device.write_to(mapped.addr().get()).context("a write to a mapped buffer")?;
+    let mut written = vec![0; nvme_spec::PAGE_SIZE];
+    mapped.copy_to(0, &mut written)?;
+    ensure!(written.iter().any(|&byte| byte != BLANK), "a write to a mapped buffer left it as it was");
 
-    let ours: Vec<u64> = controller.addresses().into_iter().chain([mapped.addr().get()]).collect();
-    // Whatever the controller says of it: QEMU's reports success for a write that was blocked.
-    let said = aim(&ours, |address| match controller.identify(address) {
-        Ok(status) => status.to_string(),
-        Err(error) => format!("{error:#}"),
-    })?;
-    controller.stop()?;
-    Ok(said)
-}
-
-fn ahci(function: PciFunction) -> Result<String> {
-    let mut ahci = Ahci::start(function)?;
-    let said = aim(&[ahci.address()], |address| match ahci.read_to(address) {
-        Ok(()) => "done".to_string(),
-        Err(error) => error.to_string(),
-    })?;
-    ahci.stop()?;
-    Ok(said)
-}
-
-/// Has `write` make the device write to a page that is not mapped for it, as those of `ours` are.
-fn aim(ours: &[u64], write: impl FnOnce(u64) -> String) -> Result<String> {
     let sentinel = Sentinel::new()?;
     let address = sentinel.physical_address()?;
-    ensure!(!ours.contains(&address), "the sentinel lies at an address that is mapped: try again");
-    let answer = write(address);
+    for ours in device.addresses().into_iter().chain([mapped.addr().get()]) {
+        ensure!(ours != address, "the sentinel lies at an address that is mapped: try again");
+    }
+    // Whatever the device says of it: QEMU's NVMe controller reports success for a write that was blocked.
+    let answer = device.write_to(address).unwrap_or_else(|error| format!("{error:#}"));
     ensure!(
         sentinel.physical_address()? == address,
         "the sentinel was moved by the kernel meanwhile: try again"
     );
     ensure!(sentinel.is_untouched(), "the write to {address:#x} landed in memory ({answer})");
-    Ok(format!("page at {address:#x} untouched; the controller said: {answer}"))
+    device.stop()?;
+    Ok(format!("page at {address:#x} untouched; the device said: {answer}"))
 }

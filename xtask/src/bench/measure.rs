@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::plan::{self, Job, Runner, SLOTS};
 use super::results::{self, Done, Window};
+use super::subject::Subject;
 use crate::progress::Step;
 use crate::rig::console::Message;
 use crate::rig::{Guest, Rig};
@@ -56,22 +57,32 @@ pub struct Sample {
 ///
 /// # Errors
 /// When the guest fails, or a run in it; the message names the run.
-pub fn run(rig: &Rig, name: &str, programs: &Programs, jobs: &[Job], count: Count) -> Result<Vec<Sample>> {
+pub fn run(
+    rig: &Rig,
+    (name, subject): (&str, &Subject),
+    programs: &Programs,
+    jobs: &[Job],
+    count: Count,
+) -> Result<Vec<Sample>> {
     let mut step = Step::begin(format!("guest {name}: {} runs", jobs.len()));
-    let mut guest = Guest::new(rig, name, "bench-nvme.sh")?
+    let mut guest = Guest::new(rig, name, "bench.sh")?
         .device("intel-iommu,intremap=on")
         // Linux's driver gets its best case: it need not map each request.
         .cmdline("intel_iommu=on")
         .cmdline("iommu=pt")
         .cmdline("quiet")
         .memory_mib(2048)
+        .env("PCI_DRIVER", subject.pci_driver)
+        .env("MODULE", subject.module)
+        .env("BENCH", subject.bench)
+        .env("DAEMON", subject.daemon)
         .file("jobs", &plan::list(jobs))
         .silence(SILENCE)
         .deadline(SILENCE.saturating_add(Duration::from_secs(30).saturating_mul(u32::try_from(jobs.len())?)));
     for slot in SLOTS {
         guest = guest
             .null_disk(&format!("null{slot}"), DISK)
-            .device(&format!("nvme,serial=bench{slot},drive=null{slot},addr={slot}"));
+            .device(&format!("{},serial=bench{slot},drive=null{slot},addr={slot}", subject.device));
     }
     let Programs { own, vroom, libublk_null, plugin } = programs;
     for program in own.iter().chain(vroom).chain(libublk_null) {

@@ -10,6 +10,8 @@ pub mod programs;
 pub mod report;
 pub mod results;
 pub mod stats;
+pub mod subject;
+pub mod virtio_blkd;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,7 +20,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 
 use self::measure::Programs;
-use self::nvmed::{Contest, Guests};
+use self::nvmed::{Contest, Guests, Pass, Target};
 use crate::rig::{self, Rig};
 
 /// The drivers that have a benchmark.
@@ -26,6 +28,8 @@ use crate::rig::{self, Rig};
 pub enum Driver {
     /// NVMe
     Nvmed,
+    /// virtio block devices
+    VirtioBlkd,
 }
 
 /// What the user asked for.
@@ -72,6 +76,7 @@ pub fn run(request: &Request, target: &Path) -> Result<ExitCode> {
     for driver in &request.drivers {
         good &= match driver {
             Driver::Nvmed => nvme(request, target)?,
+            Driver::VirtioBlkd => virtio(request, target)?,
         };
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -97,29 +102,63 @@ fn nvme(request: &Request, target: &Path) -> Result<bool> {
         libublk_null,
     };
     let guests = Guests { vroom: programs.vroom.is_some(), libublk_null: programs.libublk_null.is_some() };
-    let rig = Rig::prepare(&request.rig, target)?;
-    let (pairs, shrink) = if request.quick { (2, 10) } else { (usize::from(request.pairs), 1) };
+    let (_, shrink) = effort(request);
     let (name, title) = match contest {
         Contest::SelfCheck => ("nvmed-self-check", "Linux's nvme driver measured against itself"),
         Contest::PeerOnly => ("nvmed-peer", "The peers of nvmed"),
         Contest::Peers => ("nvmed", "nvmed beside its peers"),
     };
+    let passes = nvmed::passes(contest, guests, shrink);
+    measure_all(request, target, (name, title), &programs, passes, &nvmed::TARGETS)
+}
+
+/// Pairs, and by how much the work is less.
+fn effort(request: &Request) -> (usize, u32) {
+    if request.quick { (2, 10) } else { (usize::from(request.pairs), 1) }
+}
+
+fn virtio(request: &Request, target: &Path) -> Result<bool> {
+    ensure!(
+        !(request.peer_only || request.self_check),
+        "virtio-blkd is measured beside its peer, and in no other way"
+    );
+    let programs = Programs {
+        own: programs::own(request.programs.as_deref(), &["rb-mark", "virtio-bench"])?,
+        plugin: programs::plugin(target)?,
+        vroom: None,
+        libublk_null: None,
+    };
+    let title = "virtio-blkd beside Linux's virtio-blk";
+    let passes = virtio_blkd::passes(effort(request).1);
+    measure_all(request, target, ("virtio-blkd", title), &programs, passes, &virtio_blkd::TARGETS)
+}
+
+/// Runs the passes that are wanted, writes the report and says which targets were reached.
+fn measure_all(
+    request: &Request,
+    target: &Path,
+    (name, title): (&str, &str),
+    programs: &Programs,
+    mut passes: Vec<Pass>,
+    targets: &[Target],
+) -> Result<bool> {
+    let rig = Rig::prepare(&request.rig, target)?;
+    let (pairs, _) = effort(request);
     let directory = target.join("bench");
     let mut entries = Vec::new();
-    let mut passes = nvmed::passes(contest, guests, shrink);
     if let Some(text) = &request.only {
         passes = nvmed::only(passes, text);
         ensure!(!passes.is_empty(), "nothing that is measured has {text:?} in its name");
     }
     for pass in passes {
         let jobs = plan::interleave(&pass.groups, pairs);
-        let samples = measure::run(&rig, pass.name, &programs, &jobs, pass.count)?;
+        let samples = measure::run(&rig, (pass.name, &pass.subject), programs, &jobs, pass.count)?;
         entries.extend(nvmed::entries(&pass, &samples));
         // After each guest: what is measured stays, whatever happens to the next.
         report::write(&directory, name, title, &entries)?;
     }
     print!("{}", report::table(&entries));
-    let verdicts = nvmed::verdicts(&entries);
+    let verdicts = nvmed::verdicts(&entries, targets);
     for (reached, what) in &verdicts {
         println!("{}  {what}", if *reached { "REACHED" } else { "MISSED " });
     }

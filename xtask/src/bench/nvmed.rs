@@ -5,12 +5,17 @@ use super::plan::{self, Operation, Runner, Workload};
 use super::report::Entry;
 use super::results::Window;
 use super::stats::{self, median};
+use super::subject::{NVME, Subject};
 
 /// A guest's worth of runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pass {
     /// Name of the guest.
     pub name: &'static str,
+    /// What is measured.
+    pub subject: Subject,
+    /// What stands before the workload in the names of entries.
+    pub prefix: &'static str,
     /// What is counted.
     pub count: Count,
     /// Workloads with who runs them; the first is the reference.
@@ -29,11 +34,12 @@ pub enum Contest {
 }
 
 /// The 4 KiB read at depth 32 that the targets speak of.
-const QD32: Workload =
+pub(super) const QD32: Workload =
     Workload { operation: Operation::RandomRead, block_size: 4096, depth: 32, count: 20_000 };
 
 /// One operation: what fio's own beginning and end cost inside its marks.
-const NOTHING: Workload = Workload { operation: Operation::RandomRead, block_size: 4096, depth: 1, count: 1 };
+pub(super) const NOTHING: Workload =
+    Workload { operation: Operation::RandomRead, block_size: 4096, depth: 1, count: 1 };
 
 fn workloads() -> Vec<Workload> {
     let random = [Operation::RandomRead, Operation::RandomWrite];
@@ -103,9 +109,15 @@ pub fn passes(contest: Contest, guests: Guests, shrink: u32) -> Vec<Pass> {
         timed.push((deep, [vec![Runner::Vroom], ours].concat()));
     }
     let mut passes = vec![
-        Pass { name: "bench-instructions", count: Count::Instructions, groups: counted },
-        Pass { name: "bench-mmio", count: Count::Mmio, groups: touched },
-        Pass { name: "bench-time", count: Count::Nothing, groups: timed },
+        Pass {
+            name: "bench-instructions",
+            subject: NVME,
+            prefix: "",
+            count: Count::Instructions,
+            groups: counted,
+        },
+        Pass { name: "bench-mmio", subject: NVME, prefix: "", count: Count::Mmio, groups: touched },
+        Pass { name: "bench-time", subject: NVME, prefix: "", count: Count::Nothing, groups: timed },
     ];
     for (workload, _) in passes.iter_mut().flat_map(|pass| &mut pass.groups) {
         // Below that, what fio itself costs would drown the figure.
@@ -119,7 +131,10 @@ pub fn passes(contest: Contest, guests: Guests, shrink: u32) -> Vec<Pass> {
 pub fn only(mut passes: Vec<Pass>, text: &str) -> Vec<Pass> {
     for pass in &mut passes {
         pass.groups.retain(|(workload, runners)| {
-            let named = |runner: &Runner| format!("{}, {}", workload.name(), runner.name()).contains(text);
+            let named = |runner: &Runner| {
+                format!("{}{}, {}", pass.prefix, workload.name(), runner.name(pass.subject.peer))
+                    .contains(text)
+            };
             *workload == NOTHING || runners.iter().any(named)
         });
     }
@@ -238,7 +253,7 @@ pub fn entries(pass: &Pass, samples: &[Sample]) -> Vec<Entry> {
                 unit: figure.unit.to_owned(),
                 ours: None,
                 peer: 0.0,
-                peer_name: reference.name().to_owned(),
+                peer_name: reference.name(pass.subject.peer),
                 ratio: None,
                 runs: 0,
                 command: String::new(),
@@ -249,8 +264,8 @@ pub fn entries(pass: &Pass, samples: &[Sample]) -> Vec<Entry> {
                 }
                 let values: Vec<f64> = of(0).filter_map(peer).collect();
                 let Some(peer) = median(&values) else { continue };
-                let name = format!("{}: {}", workload.name(), figure.alone);
-                let command = command(of(0).next(), None);
+                let name = format!("{}{}: {}", pass.prefix, workload.name(), figure.alone);
+                let command = command(&pass.subject, of(0).next(), None);
                 entries.push(Entry { name, peer, runs: values.len(), command, ..base });
                 continue;
             }
@@ -268,12 +283,18 @@ pub fn entries(pass: &Pass, samples: &[Sample]) -> Vec<Entry> {
                     .collect();
                 let Some(result) = stats::compare(&pairs) else { continue };
                 entries.push(Entry {
-                    name: format!("{}, {}: {}", workload.name(), runner.name(), figure.name),
+                    name: format!(
+                        "{}{}, {}: {}",
+                        pass.prefix,
+                        workload.name(),
+                        runner.name(pass.subject.peer),
+                        figure.name
+                    ),
                     ours: Some(result.ours),
                     peer: result.peer,
                     ratio: Some(result.ratio),
                     runs: result.runs,
-                    command: command(of(0).next(), of(role).next()),
+                    command: command(&pass.subject, of(0).next(), of(role).next()),
                     ..base.clone()
                 });
             }
@@ -283,7 +304,7 @@ pub fn entries(pass: &Pass, samples: &[Sample]) -> Vec<Entry> {
 }
 
 /// What both sides of a comparison ran.
-fn command(peer: Option<&Sample>, ours: Option<&Sample>) -> String {
+fn command(subject: &Subject, peer: Option<&Sample>, ours: Option<&Sample>) -> String {
     let sides = [("ours", ours), ("peer", peer)];
     let said = sides.iter().filter_map(|(side, sample)| {
         let job = &sample.as_ref()?.job;
@@ -295,7 +316,7 @@ fn command(peer: Option<&Sample>, ours: Option<&Sample>) -> String {
                 format!("fio --{}", words.join(" --"))
             }
             Runner::Vroom => format!("io_test FUNCTION {}", plan::VROOM_SECONDS),
-            _ => format!("nvme-bench --device FUNCTION {}", plan::ours(job, 1)),
+            _ => format!("{} --device FUNCTION {}", subject.bench, plan::ours(job, 1)),
         };
         Some(format!("{side}: {what}"))
     });
@@ -341,17 +362,20 @@ fn overhead(pass: &Pass, samples: &[Sample]) -> Overhead {
 }
 
 /// A figure that the project means to reach.
-struct Target {
-    /// Start of the entry's name, and its unit.
-    entry: &'static str,
-    unit: &'static str,
+#[derive(Debug)]
+pub struct Target {
+    /// The entry's name.
+    pub entry: &'static str,
+    /// Its unit.
+    pub unit: &'static str,
     /// What must hold.
-    says: &'static str,
-    holds: fn(&Entry) -> bool,
+    pub says: &'static str,
+    /// Whether it does.
+    pub holds: fn(&Entry) -> bool,
 }
 
 /// The targets for nvmed.
-const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 5] = [
     Target {
         entry: "4 KiB randread QD32, interrupts: instructions",
         unit: "instructions/op",
@@ -386,14 +410,14 @@ const TARGETS: [Target; 5] = [
 
 /// Lines that say which targets were reached; those that were not measured are left out.
 #[must_use]
-pub fn verdicts(entries: &[Entry]) -> Vec<(bool, String)> {
+pub fn verdicts(entries: &[Entry], targets: &[Target]) -> Vec<(bool, String)> {
     let measured = |target: &Target| {
         entries
             .iter()
             .find(|entry| entry.ours.is_some() && entry.unit == target.unit && entry.name == target.entry)
             .map(|entry| ((target.holds)(entry), format!("{}: {}", target.entry, target.says)))
     };
-    TARGETS.iter().filter_map(measured).collect()
+    targets.iter().filter_map(measured).collect()
 }
 
 #[cfg(test)]
@@ -529,7 +553,7 @@ mod tests {
 
     #[test]
     fn targets_are_judged_only_when_measured() {
-        let verdicts_of = |contest| verdicts(&all(contest));
+        let verdicts_of = |contest| verdicts(&all(contest), &TARGETS);
         assert_eq!(verdicts_of(Contest::PeerOnly), []);
         let reached = verdicts_of(Contest::Peers);
         assert_eq!(reached.len(), TARGETS.len());
@@ -539,6 +563,6 @@ mod tests {
             entry.ours = entry.ours.map(|ours| ours * 10.0);
             entry.ratio = Some(if entry.unit == "op/s" { 0.9 } else { 2.5 });
         }
-        assert!(verdicts(&entries).iter().all(|(good, _)| !*good));
+        assert!(verdicts(&entries, &TARGETS).iter().all(|(good, _)| !*good));
     }
 }

@@ -102,12 +102,12 @@ impl Runner {
         matches!(self, Self::Fio | Self::FioBatched | Self::Ublk | Self::NullUblk | Self::LibublkNull)
     }
 
-    /// Its name in reports.
+    /// Its name in reports; `peer` is what they call Linux's driver.
     #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fio => "Linux nvme, fio io_uring",
-            Self::FioBatched => "Linux nvme, fio io_uring batched",
+    pub fn name(self, peer: &str) -> String {
+        let name = match self {
+            Self::Fio => return format!("{peer}, fio io_uring"),
+            Self::FioBatched => return format!("{peer}, fio io_uring batched"),
             Self::Interrupt => "interrupts",
             Self::Polled => "polled",
             Self::PolledBare => "polled without the block layer",
@@ -115,7 +115,8 @@ impl Runner {
             Self::NullUblk => "null-ublk, fio io_uring",
             Self::LibublkNull => "libublk's null, fio io_uring",
             Self::Vroom => "vroom, polled",
-        }
+        };
+        name.to_owned()
     }
 }
 

@@ -6,6 +6,7 @@ mod nvmed;
 mod plot;
 pub(crate) mod report;
 mod runner;
+mod virtio_blkd;
 
 use anyhow::{Result, bail};
 
@@ -77,7 +78,7 @@ pub(crate) const fn ours(name: &'static str) -> Expected {
 }
 
 /// All drivers that can be shown.
-pub const DRIVERS: &[Driver] = &[nvmed::DRIVER, ahcid::DRIVER];
+pub const DRIVERS: &[Driver] = &[nvmed::DRIVER, ahcid::DRIVER, virtio_blkd::DRIVER];
 
 /// Finds drivers by name; no names mean all.
 ///

@@ -124,6 +124,10 @@ pub(crate) unsafe trait Backend: Send + Sync {
     }
     /// What to call it in a log.
     fn name(&self) -> &'static str;
+    /// Whether an IOMMU stands between the device and the memory, so that addresses mean nothing without it.
+    fn is_translated(&self) -> bool {
+        true
+    }
 }
 
 /// Memory of the caller that `map` had lent to the device.
@@ -174,6 +178,12 @@ impl DmaAllocator {
     /// What kind of allocator this is: `vfio`, `phys`, `iommu`, `model`.
     pub fn name(&self) -> &'static str {
         self.backend.name()
+    }
+
+    /// Whether addresses are translated on their way from the device. A device that goes around the translation, as some
+    /// virtual ones do, must not be given them.
+    pub fn is_translated(&self) -> bool {
+        self.backend.is_translated()
     }
 
     /// Allocates `len` zeroed bytes that the device may reach from now on, contiguous and page-aligned.

@@ -102,6 +102,17 @@ impl<T: FromBytes + IntoBytes + Immutable> DmaSlice<T> {
         word
     }
 
+    /// Writes the integer at byte `field` of element `index`, by which the driver publishes the element: what was written
+    /// before is visible to the device first.
+    #[inline]
+    pub fn store_release<W: Word>(&self, index: usize, field: usize, word: W) {
+        let offset = self.byte_offset(index) + field;
+        assert!(field + size_of::<W>() <= size_of::<T>() && offset.is_multiple_of(size_of::<W>()));
+        fence(Ordering::Release);
+        // SAFETY: inside the element, which is inside the buffer, and aligned; no reference to the memory exists.
+        unsafe { self.buffer.at(offset).cast::<W>().write_volatile(word) };
+    }
+
     /// Sets every byte to zero.
     pub fn clear(&self) {
         // SAFETY: the whole buffer; no reference to the memory exists; `T` accepts any bytes.

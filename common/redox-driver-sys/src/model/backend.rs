@@ -162,4 +162,8 @@ unsafe impl Backend for ModelDma {
     fn name(&self) -> &'static str {
         "model"
     }
+
+    fn is_translated(&self) -> bool {
+        self.other.is_none()
+    }
 }

@@ -101,6 +101,14 @@ impl ConfigSpace {
         self
     }
 
+    /// Adds a vendor-specific capability; `body` is what follows its id and the pointer to the next one.
+    #[must_use]
+    pub fn with_vendor_capability(mut self, body: &[u8]) -> Self {
+        let at = self.add_capability(0x09, 2 + body.len());
+        self.set(at + 2, body);
+        self
+    }
+
     /// Takes the interrupt pin away.
     #[must_use]
     pub fn without_interrupt_pin(mut self) -> Self {

@@ -198,6 +198,10 @@ unsafe impl Backend for PhysDmaAllocator {
     fn name(&self) -> &'static str {
         "phys"
     }
+
+    fn is_translated(&self) -> bool {
+        false
+    }
 }
 
 impl Drop for PhysDmaAllocator {

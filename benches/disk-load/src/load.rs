@@ -7,9 +7,8 @@ use driver_block::{
     Command, Completed, Completion, Disk, DiskId, HardwareQueue, LbaRange, Operation, Pause, Queue,
     QueueOptions, Request, Segments,
 };
-use nvmed::{IoQueue, NvmeController};
 use redox_driver_sys::{
-    dma::Segment,
+    dma::{DmaAllocator, Segment},
     event::EventQueue,
     mark,
     time::{Clock, Time},
@@ -35,30 +34,34 @@ pub(crate) struct Job {
 
 /// The part of the path that is measured.
 pub(crate) trait Path {
+    type Queue: HardwareQueue;
+
     fn submit(&mut self, slot: u16, job: &Job, lba: u64, blocks: u32, segment: Segment)
     -> anyhow::Result<()>;
     fn commit(&mut self, clock: &Clock);
     /// Appends the slots whose operation has ended.
     fn reap(&mut self, free: &mut Vec<u16>) -> anyhow::Result<()>;
-    fn hardware(&self) -> Option<&IoQueue>;
-    fn into_hardware(self) -> Vec<IoQueue>;
+    fn hardware(&self) -> Option<&Self::Queue>;
+    fn into_hardware(self) -> Vec<Self::Queue>;
 }
 
 /// The driver's queue alone.
-pub(crate) struct Raw {
-    queue: IoQueue,
+pub(crate) struct Raw<Q> {
+    queue: Q,
     disk: DiskId,
     completed: Vec<Completed>,
 }
 
-impl Raw {
-    pub(crate) fn new(queue: IoQueue, disk: &Disk) -> Self {
+impl<Q: HardwareQueue> Raw<Q> {
+    pub(crate) fn new(queue: Q, disk: &Disk) -> Self {
         let completed = Vec::with_capacity(usize::from(queue.depth()));
         Raw { queue, disk: disk.id, completed }
     }
 }
 
-impl Path for Raw {
+impl<Q: HardwareQueue> Path for Raw<Q> {
+    type Queue = Q;
+
     fn submit(
         &mut self,
         slot: u16,
@@ -93,26 +96,26 @@ impl Path for Raw {
         Ok(())
     }
 
-    fn hardware(&self) -> Option<&IoQueue> {
+    fn hardware(&self) -> Option<&Q> {
         Some(&self.queue)
     }
 
-    fn into_hardware(self) -> Vec<IoQueue> {
+    fn into_hardware(self) -> Vec<Q> {
         vec![self.queue]
     }
 }
 
 /// The block layer over the driver's queue.
-pub(crate) struct Layered {
-    queue: Queue<IoQueue>,
+pub(crate) struct Layered<Q> {
+    queue: Queue<Q>,
     disk: DiskId,
     answers: Vec<Completion>,
     /// As of the last commit: deadlines are seconds away, and a clock costs more than a look at the queue.
     now: Time,
 }
 
-impl Layered {
-    pub(crate) fn new(hardware: IoQueue, disk: &Disk, job: &Job) -> anyhow::Result<Self> {
+impl<Q: HardwareQueue> Layered<Q> {
+    pub(crate) fn new(hardware: Q, disk: &Disk, job: &Job) -> anyhow::Result<Self> {
         let mut queue =
             Queue::new(hardware, QueueOptions::new(u32::from(job.depth), Duration::from_secs(30)));
         queue.set_disk(disk)?;
@@ -125,7 +128,9 @@ impl Layered {
     }
 }
 
-impl Path for Layered {
+impl<Q: HardwareQueue> Path for Layered<Q> {
+    type Queue = Q;
+
     fn submit(
         &mut self,
         slot: u16,
@@ -156,11 +161,11 @@ impl Path for Layered {
         Ok(())
     }
 
-    fn hardware(&self) -> Option<&IoQueue> {
+    fn hardware(&self) -> Option<&Q> {
         self.queue.hardware()
     }
 
-    fn into_hardware(mut self) -> Vec<IoQueue> {
+    fn into_hardware(mut self) -> Vec<Q> {
         self.queue.take_hardware().into_iter().collect()
     }
 }
@@ -196,19 +201,18 @@ pub(crate) struct Measured {
 /// Runs the job and gives what it took and the queue back.
 pub(crate) fn run<P: Path>(
     mut path: P,
-    controller: &NvmeController,
+    (clock, dma): (&Clock, &DmaAllocator),
     disk: &Disk,
     job: &Job,
-) -> anyhow::Result<(Measured, Vec<IoQueue>)> {
-    let clock = controller.clock().clone();
-    let buffer = controller.dma().allocate(usize::from(job.depth) * job.size as usize)?;
+) -> anyhow::Result<(Measured, Vec<P::Queue>)> {
+    let buffer = dma.allocate(usize::from(job.depth) * job.size as usize)?;
     let segments: Vec<Segment> = (0..usize::from(job.depth))
         .map(|slot| buffer.segment(slot * job.size as usize, job.size))
         .collect::<Result<_, _>>()?;
     let blocks = job.size / disk.limits.block_size;
     let mut places = Places { slots: disk.blocks / u64::from(blocks), next: 0x9e37_79b9, random: job.random };
-    ensure!(places.slots > 0, "the namespace is smaller than one operation");
-    let mut events = EventQueue::new(&clock)?;
+    ensure!(places.slots > 0, "the disk is smaller than one operation");
+    let mut events = EventQueue::new(clock)?;
     let polled = match path.hardware().and_then(HardwareQueue::interrupt) {
         Some(interrupt) => {
             events.add_interrupt(interrupt, 0)?;
@@ -231,7 +235,7 @@ pub(crate) fn run<P: Path>(
                     path.submit(slot, job, lba, blocks, segments[usize::from(slot)])?;
                 }
                 submitted += room;
-                path.commit(&clock);
+                path.commit(clock);
             }
             let before = free.len();
             if polled {

@@ -2,7 +2,8 @@
 #
 #   RUNNER INDEX FUNCTION arguments
 #
-# and each job leaves what its program says in /rig/out/INDEX.
+# and each job leaves what its program says in /rig/out/INDEX. PCI_DRIVER, with MODULE, is Linux's driver, BENCH our program and
+# DAEMON our daemon.
 
 set -u
 out=/rig/out
@@ -17,14 +18,14 @@ bind() {
 }
 
 run_fio() {
-    bind "$2" nvme
+    bind "$2" "$PCI_DRIVER"
     wait_for 20 kernel_block_device "$2" || return
     DISK=$(kernel_block_device "$2") fio --output-format=json --output="$out/$1" "/rig/jobs.d/$1.fio"
 }
 
 run_ours() {
     bind "$2" vfio-pci
-    nvme-bench --device "$2" "${@:3}" >"$out/$1"
+    "$BENCH" --device "$2" "${@:3}" >"$out/$1"
 }
 
 # vroom maps the function itself and wants huge pages.
@@ -67,7 +68,7 @@ fio_on_ublk() {
 
 run_ublk() {
     bind "$2" vfio-pci
-    fio_on_ublk "$1" nvmed --device "$2" && wait_for 10 no_ublk_disk
+    fio_on_ublk "$1" "$DAEMON" --device "$2" && wait_for 10 no_ublk_disk
 }
 
 run_null_ublk() {
@@ -81,7 +82,7 @@ run_libublk_null() {
     wait_for 10 no_ublk_disk
 }
 
-modprobe nvme
+modprobe "$MODULE"
 modprobe vfio-pci
 modprobe ublk_drv
 cd /tmp || exit
