@@ -9,4 +9,4 @@ pub(crate) mod scheme;
 
 pub(crate) use function::Claim;
 pub(crate) use interrupt::{InterruptFd, processors};
-pub(crate) use poller::{Poller, coarse_now};
+pub(crate) use poller::{Poller, clock_was_read, coarse_now};

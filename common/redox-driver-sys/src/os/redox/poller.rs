@@ -32,18 +32,17 @@ const MOST_EVENTS: usize = 32;
 /// When the clock was read last, in nanoseconds.
 static READ: AtomicU64 = AtomicU64::new(0);
 
-/// The time to within [`TICK`].
+/// The time to within [`TICK`] for whoever waits now and then; otherwise that of the last reading.
 pub(crate) fn coarse_now() -> Time {
     match READ.load(Ordering::Relaxed) {
-        0 => read_clock(),
+        0 => monotonic_now(),
         nanos => Time::from_nanos(nanos),
     }
 }
 
-fn read_clock() -> Time {
-    let now = monotonic_now();
+/// Whoever reads the clock tells all others.
+pub(crate) fn clock_was_read(now: Time) {
     READ.fetch_max(now.as_nanos(), Ordering::Relaxed);
-    now
 }
 
 /// Waits for descriptors. All that it needs is opened when it is made.
@@ -120,7 +119,7 @@ impl Poller {
             match usize::from_ne_bytes(*data) {
                 TIMER => {
                     self.due = None;
-                    read_clock();
+                    monotonic_now();
                 }
                 token => ready.push(token as u64),
             }
@@ -137,7 +136,7 @@ impl Poller {
         {
             return Ok(());
         }
-        let due = read_clock().plus(wait);
+        let due = monotonic_now().plus(wait);
         if self.due.is_some_and(|set| set <= due) {
             return Ok(());
         }
