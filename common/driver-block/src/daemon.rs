@@ -7,14 +7,18 @@ mod linux;
 #[cfg(target_os = "redox")]
 mod redox;
 
-#[cfg(target_os = "linux")]
-pub use linux::inspect_running;
 #[cfg(all(target_os = "redox", feature = "testing"))]
 pub use redox::run_without_device;
 
 use std::{fmt, io, time::Duration};
 
-use redox_driver_sys::{dma::DmaAllocator, pci::PciClaim, time::Clock};
+use anyhow::Context;
+use common::{args::DaemonArgs, daemon::Readiness, logger::Logging};
+use redox_driver_sys::{
+    dma::DmaAllocator,
+    pci::{PciAddress, PciClaim, PciFunction},
+    time::Clock,
+};
 
 use crate::{
     device::Controller,
@@ -27,18 +31,98 @@ use crate::{
 #[cfg(target_os = "linux")]
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// What a daemon serves the disks of.
+/// The daemon of one controller, as far as every driver's is the same.
 #[derive(Debug)]
-pub struct Service {
-    /// The controller's function.
-    pub claim: PciClaim,
-    /// How it is called: `pci-0000-00-04.0-nvme`.
-    pub name: String,
+pub struct Daemon<'a, A> {
+    /// Which controller, and how much to log.
+    pub arguments: &'a DaemonArgs,
+    /// How the controller at an address is called: `pci-0000-00-04.0-nvme`.
+    pub name_at: fn(PciAddress) -> String,
     /// Most I/O queues that the driver asks for.
     pub queues: u16,
-    /// Leave the disks to the next daemon when this one is told to end. Where a supervisor of their own keeps the disks,
-    /// they stay anyway for as long as it does.
+    /// Leave the disks to the next daemon when this one is told to end. Where a server of their own keeps the disks, they
+    /// stay anyway for as long as it does.
     pub keep_disks: bool,
+    /// Takes the controller over. Called again for each driver, where they come and go.
+    pub attach: A,
+}
+
+impl<C, A> Daemon<'_, A>
+where
+    C: Controller + 'static,
+    C::Queue: 'static,
+    A: Fn(PciFunction) -> anyhow::Result<Attached<C>>,
+{
+    /// Serves the controller's disks until the process is told to end; then what was asked for is finished, and the
+    /// controller flushed and shut down. `judge` looks at the controller before it is served, and may refuse it.
+    ///
+    /// # Errors
+    /// What kept it from serving, or ended it, with the controller's address.
+    pub fn serve(self, judge: impl Fn(&C) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let readiness = Readiness::from_env()?;
+        let claim = self.claim()?;
+        let address = claim.address();
+        let Daemon { name_at, queues, keep_disks, attach, .. } = self;
+        let service = Service { claim, name: name_at(address), queues, keep_disks };
+        let judged = |function| {
+            let attached = attach(function)?;
+            judge(&attached.controller)?;
+            Ok(attached)
+        };
+        service.run(readiness, judged).with_context(|| address.to_string())
+    }
+
+    /// Prints what the controller tells of itself: what its daemon knows, if there is one, or else the controller itself.
+    ///
+    /// # Errors
+    /// The controller cannot be taken over, or its daemon does not answer.
+    pub fn inspect(self) -> anyhow::Result<()> {
+        #[cfg(target_os = "linux")]
+        if let Some(address) = self.arguments.device {
+            let running = linux::inspect_running(&(self.name_at)(address));
+            let running = running.with_context(|| format!("{address}: ask the daemon that serves it"))?;
+            if let Some(report) = running {
+                print!("{report}");
+                return Ok(());
+            }
+        }
+        self.with_controller(|Attached { mut controller, .. }| {
+            print!("{}", controller.inspect());
+            let queues = controller.take_queues();
+            Ok(controller.shutdown(queues)?)
+        })
+    }
+
+    /// Has `work` done on the controller, which no daemon serves meanwhile.
+    ///
+    /// # Errors
+    /// What is in the way, with the controller's address.
+    pub fn with_controller<T>(
+        self,
+        work: impl FnOnce(Attached<C>) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let mut claim = self.claim()?;
+        let function = claim.function()?;
+        (self.attach)(function).and_then(work).with_context(|| claim.address().to_string())
+    }
+
+    /// The controller's function. Starts the log, which is named after it.
+    fn claim(&self) -> anyhow::Result<PciClaim> {
+        let claim = PciClaim::find(self.arguments.device)?;
+        let name = format!("disk.{}", (self.name_at)(claim.address()));
+        Logging::new("disk", "pci", &name).level(self.arguments.log.log_level).init()?;
+        Ok(claim)
+    }
+}
+
+/// What the system's part of a daemon serves the disks of.
+#[derive(Debug)]
+#[allow(dead_code, reason = "each system has a use for its part")]
+struct Service {
+    claim: PciClaim,
+    name: String,
+    queues: u16,
+    keep_disks: bool,
 }
 
 /// A controller that is ready to serve.

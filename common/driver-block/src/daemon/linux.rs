@@ -36,7 +36,7 @@ const REPORT: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// There is a daemon, but it does not answer.
-pub fn inspect_running(name: &str) -> io::Result<Option<String>> {
+pub(super) fn inspect_running(name: &str) -> io::Result<Option<String>> {
     inspect::ask(Path::new(UblkOptions::NAMES), name)
 }
 
@@ -48,7 +48,7 @@ impl Service {
     ///
     /// # Errors
     /// What kept it from serving, or ended it.
-    pub fn run<C>(
+    pub(super) fn run<C>(
         mut self,
         readiness: Readiness,
         attach: impl Fn(PciFunction) -> anyhow::Result<Attached<C>>,

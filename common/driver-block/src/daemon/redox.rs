@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use anyhow::Context;
 use common::{
     daemon::{Readiness, Termination},
     privileges::Policy,
@@ -31,7 +32,7 @@ impl Service {
     ///
     /// # Errors
     /// What kept it from serving, or ended it.
-    pub fn run<C>(
+    pub(super) fn run<C>(
         mut self,
         readiness: Readiness,
         attach: impl Fn(PciFunction) -> anyhow::Result<Attached<C>>,
@@ -46,7 +47,7 @@ impl Service {
     }
 }
 
-/// Serves a controller that is no device, as [`Service::run`] does one that is: for measurements.
+/// Serves a controller that is no device, as `Service::run` does one that is: for measurements.
 ///
 /// # Errors
 /// What kept it from serving, or ended it.
@@ -105,12 +106,13 @@ where
     A: Fn(PciFunction) -> anyhow::Result<Attached<C>>,
 {
     fn drive(&mut self, driving: Driving) -> u8 {
+        let address = self.claim.address();
         let driven = || -> anyhow::Result<()> {
             let Attached { controller, dma, clock } = (self.attach)(self.claim.function()?)?;
             let restrict = || drop(Policy::new().restrict());
             Ok(drive(driving, controller, (&dma, &clock), restrict)?)
         };
-        common::exit_code(driven())
+        common::exit_code(driven().with_context(|| address.to_string()))
     }
 
     fn stop_dma(&mut self) -> redox_driver_sys::Result<()> {

@@ -8,8 +8,8 @@ use common::args::{DaemonArgs, Interrupts};
 
 /// AHCI driver daemon.
 ///
-/// Takes an AHCI controller over and serves its SATA disks and CD drives, on Linux as /dev/ublkb… (the controller has to
-/// be bound to vfio-pci; pcid-spawner does that). Serving them on Redox is not possible yet.
+/// Takes an AHCI controller over and serves its SATA disks and CD drives: on Linux as /dev/ublkb… (the controller has to
+/// be bound to vfio-pci; pcid-spawner does that), on Redox as the scheme disk.pci-…_ahci.
 #[derive(Debug, Parser)]
 #[command(name = "ahcid", version)]
 pub(crate) struct Cli {

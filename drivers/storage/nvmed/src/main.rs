@@ -7,86 +7,49 @@ mod partitions;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use args::{Cli, Task};
 use clap::Parser;
-use common::{args::DaemonArgs, daemon::Readiness, logger::Logging};
 use driver_block::{
     Controller,
-    daemon::{Attached, Service},
+    daemon::{Attached, Daemon},
 };
-use nvmed::{NvmeController, Options};
-use redox_driver_sys::pci::{PciClaim, PciFunction};
+use nvmed::NvmeController;
+use redox_driver_sys::pci::PciFunction;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let options = cli.tuning.options();
+    let (queues, keep_disks) = (options.queues, cli.tuning.keep_disks);
+    let attach = |function: PciFunction| {
+        let address = function.address();
+        let controller = NvmeController::attach(function, options.clone())?;
+        log::info!(
+            "{address}: NVMe {}, {} I/O queues, {}",
+            controller.version(),
+            controller.queue_count(),
+            controller.interrupt_kind()
+        );
+        Ok(Attached { dma: controller.dma().clone(), clock: controller.clock().clone(), controller })
+    };
+    let daemon = |arguments| Daemon {
+        arguments,
+        name_at: NvmeController::name_at,
+        queues,
+        keep_disks,
+        attach: &attach,
+    };
     common::exit(match &cli.command {
-        Some(Task::Inspect(daemon)) => inspect(daemon, cli.tuning.options()),
-        Some(Task::Partitions(daemon)) => partitions(daemon, cli.tuning.options()),
-        None => serve(&cli),
+        Some(Task::Inspect(arguments)) => daemon(arguments).inspect(),
+        Some(Task::Partitions(arguments)) => daemon(arguments).with_controller(partitions::print),
+        None => daemon(&cli.daemon).serve(can_be_served),
     })
 }
 
-fn serve(cli: &Cli) -> anyhow::Result<()> {
-    let readiness = Readiness::from_env()?;
-    let claim = claim(&cli.daemon)?;
-    let address = claim.address();
-    let options = cli.tuning.options();
-    let service = Service {
-        claim,
-        name: NvmeController::name_at(address),
-        queues: options.queues,
-        keep_disks: cli.tuning.keep_disks,
-    };
-    let attach = |function| {
-        let controller = attach(function, options.clone())?;
-        if let (true, [refused, ..]) = (controller.disks().is_empty(), controller.refused_namespaces()) {
-            bail!("{address}: {refused}");
-        }
-        Ok(Attached { dma: controller.dma().clone(), clock: controller.clock().clone(), controller })
-    };
-    service.run(readiness, attach).with_context(|| address.to_string())
-}
-
-fn inspect(args: &DaemonArgs, options: Options) -> anyhow::Result<()> {
-    #[cfg(target_os = "linux")]
-    if let Some(address) = args.device {
-        let name = NvmeController::name_at(address);
-        let running = driver_block::daemon::inspect_running(&name);
-        if let Some(report) = running.with_context(|| format!("{address}: ask the daemon that serves it"))? {
-            print!("{report}");
-            return Ok(());
-        }
+/// Some namespaces may be refused as long as there are others, or none at all: one may appear.
+fn can_be_served(controller: &NvmeController) -> anyhow::Result<()> {
+    match (controller.disks().is_empty(), controller.refused_namespaces()) {
+        (true, [refused, ..]) => bail!("{refused}"),
+        _ => Ok(()),
     }
-    let mut claim = claim(args)?;
-    let mut controller = attach(claim.function()?, options)?;
-    print!("{}", controller.inspect());
-    let queues = controller.take_queues();
-    controller.shutdown(queues).with_context(|| claim.address().to_string())
-}
-
-fn partitions(args: &DaemonArgs, options: Options) -> anyhow::Result<()> {
-    let mut claim = claim(args)?;
-    let controller = attach(claim.function()?, options)?;
-    partitions::print(controller).with_context(|| claim.address().to_string())
-}
-
-/// The controller's function. Starts the log, which is named after it.
-fn claim(args: &DaemonArgs) -> anyhow::Result<PciClaim> {
-    let claim = PciClaim::find(args.device)?;
-    let name = format!("disk.{}", NvmeController::name_at(claim.address()));
-    Logging::new("disk", "pci", &name).level(args.log.log_level).init()?;
-    Ok(claim)
-}
-
-fn attach(function: PciFunction, options: Options) -> anyhow::Result<NvmeController> {
-    let address = function.address();
-    let controller = NvmeController::attach(function, options).with_context(|| address.to_string())?;
-    log::info!(
-        "{address}: NVMe {}, {} I/O queues, {}",
-        controller.version(),
-        controller.queue_count(),
-        controller.interrupt_kind()
-    );
-    Ok(controller)
 }

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use driver_block::{Controller, LocalEngine, QueueOptions, RecoveryPolicy, partitions};
+use driver_block::{Controller, LocalEngine, QueueOptions, RecoveryPolicy, daemon::Attached, partitions};
 use nvmed::NvmeController;
 
 /// How long the controller may take to end orderly.
 const SHUTDOWN: Duration = Duration::from_secs(60);
 
 /// Prints what the tables say, and fails if one of them is damaged.
-pub(crate) fn print(controller: NvmeController) -> anyhow::Result<()> {
+pub(crate) fn print(attached: Attached<NvmeController>) -> anyhow::Result<()> {
+    let Attached { controller, dma, clock } = attached;
     let mut damage: Vec<String> = controller.refused_namespaces().iter().map(ToString::to_string).collect();
-    let (dma, clock) = (controller.dma().clone(), controller.clock().clone());
     let buffer = dma.allocate(partitions::MAX_READ)?;
     let options = QueueOptions::new(1, controller.command_timeout());
     let mut engine = LocalEngine::new(controller, &clock, &options, RecoveryPolicy::default())?;

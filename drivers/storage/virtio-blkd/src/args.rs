@@ -10,8 +10,8 @@ use virtio_blkd::{MAX_DEPTH, Options};
 
 /// virtio block device driver daemon.
 ///
-/// Takes a virtio block device over and serves it, on Linux as /dev/ublkb… (the device has to be bound to vfio-pci;
-/// pcid-spawner does that). Serving it on Redox is not possible yet.
+/// Takes a virtio block device over and serves it: on Linux as /dev/ublkb… (the device has to be bound to vfio-pci;
+/// pcid-spawner does that), on Redox as the scheme disk.pci-…_virtio_blk.
 #[derive(Debug, Parser)]
 #[command(name = "virtio-blkd", version)]
 pub(crate) struct Cli {
