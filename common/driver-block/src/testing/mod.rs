@@ -2,8 +2,9 @@
 //!
 //! [`MemoryDisk`] keeps its data in memory, moves them by DMA through a model host, loses what was not flushed when its
 //! power is cut, and fails as its [`Plan`] says, from a seed. [`NullDisk`] completes everything at once and moves nothing.
-//! [`SurvivingDisk`] keeps its data when its driver's process dies.
+//! [`SurvivingDisk`] keeps its data when its driver's process dies. [`faults`] tries a driver on a model of its device.
 
+pub mod faults;
 mod machine;
 mod memory;
 mod null;
@@ -38,4 +39,18 @@ pub fn plain_disk(id: u32, blocks: u64) -> Disk {
         rotational: false,
     };
     Disk { id: DiskId(id), blocks, limits, model: "memory".into(), serial: format!("{id}") }
+}
+
+/// `len` bytes that differ from block to block and from seed to seed.
+pub fn pattern(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    })
+    .flatten()
+    .take(len)
+    .collect()
 }

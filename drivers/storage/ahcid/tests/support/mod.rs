@@ -1,9 +1,16 @@
 //! A controller model with the driver on it.
-#![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "each test crate uses its part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "each test crate uses its part"
+)]
 
 use std::time::Duration;
 
 use ahcid::{AhciController, Error, Options};
+pub(crate) use driver_block::testing::pattern;
 use driver_block::{
     BlockError, Controller, Disk, DiskId, LocalEngine, Operation, QueueOptions, RecoveryPolicy, Request,
     Segments,
@@ -167,20 +174,6 @@ impl Driven {
     pub(crate) fn shutdown(mut self) -> Result<(), BlockError> {
         self.engine.shutdown(PATIENCE)
     }
-}
-
-/// Bytes that differ from block to block.
-pub(crate) fn pattern(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    })
-    .flatten()
-    .take(len)
-    .collect()
 }
 
 struct Stderr;

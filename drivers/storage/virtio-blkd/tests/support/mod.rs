@@ -1,8 +1,15 @@
 //! A device model with the driver on it.
-#![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "each test crate uses its part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "each test crate uses its part"
+)]
 
 use std::time::Duration;
 
+pub(crate) use driver_block::testing::pattern;
 use driver_block::{BlockError, Command, Completed, Controller, DiskId, HardwareQueue, LbaRange, Operation};
 use model_virtio::{Blk, BlkConfig, FaultPlan, Handle, TransportConfig, Virtio};
 use redox_driver_sys::{
@@ -145,18 +152,4 @@ impl Driven {
         let queues = std::mem::take(&mut self.queues);
         self.controller.shutdown(queues)
     }
-}
-
-/// Bytes that differ from block to block.
-pub(crate) fn pattern(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    })
-    .flatten()
-    .take(len)
-    .collect()
 }

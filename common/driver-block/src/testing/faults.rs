@@ -1,0 +1,314 @@
+//! Random requests against random faults of a device, judged by an oracle: every request is answered exactly once and in
+//! bounded time, what was answered is true, and nothing panics.
+//!
+//! `RB_FAULT_RUNS` sets the number of runs (2,000 by default, 200 when `RB_QUICK` is set), `RB_FAULT_BASE` where their seeds
+//! begin, and `RB_FAULT_SEED` replays one.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test, used by those of drivers"
+)]
+
+use std::{collections::BTreeMap, env, ops::Range, time::Duration};
+
+use fastrand::Rng;
+use redox_driver_sys::{dma::DmaBuffer, model::Host};
+
+use super::pattern;
+use crate::{
+    device::{Controller, DiskId, Operation, SubmitError},
+    error::BlockError,
+    local::LocalEngine,
+    request::{Request, Segments},
+};
+
+/// Bytes of a block.
+pub const BLOCK: usize = 512;
+/// Blocks that the runs work on: few, so that requests follow each other on the same ones.
+pub const BLOCKS: u64 = 512;
+/// Requests at a time.
+pub const SLOTS: usize = 24;
+const SLOT_BYTES: usize = 64 * BLOCK;
+/// What requests need of memory.
+pub const BUFFER: usize = SLOTS * SLOT_BYTES;
+const REQUESTS: u64 = 150;
+/// Retries, aborts and resets included, no request may take longer.
+const BOUND: Duration = Duration::from_secs(300);
+
+/// A model of a device of [`BLOCKS`] zeroed blocks of [`BLOCK`] bytes, as the runs see it.
+pub trait Faulty: Sized {
+    /// Its driver.
+    type Controller: Controller;
+
+    /// A device and a driver of chance's choice. From here on it has faults that a driver can notice.
+    fn start(rng: &mut Rng) -> Started<Self>;
+
+    /// The machine that it is in.
+    fn host(&self) -> &Host;
+
+    /// A block as it would be read now.
+    fn block(&self, lba: u64) -> Vec<u8>;
+
+    /// No more faults.
+    fn mend(&self);
+
+    /// What was not flushed is lost.
+    fn cut_power(&self);
+
+    /// How often it had to be reset.
+    fn resets(&self, engine: &LocalEngine<Self::Controller>) -> u64;
+
+    /// What the driver did that no driver may.
+    fn violations(&self) -> Vec<String>;
+
+    /// Whether a request may be refused with this error.
+    fn may_refuse(error: BlockError) -> bool {
+        matches!(error, BlockError::Gone | BlockError::TimedOut)
+    }
+}
+
+/// A device with its driver under the block layer.
+#[derive(Debug)]
+pub struct Started<F: Faulty> {
+    /// The device.
+    pub device: F,
+    /// Its driver.
+    pub engine: LocalEngine<F::Controller>,
+    /// [`BUFFER`] bytes that it reaches.
+    pub buffer: DmaBuffer,
+    /// The disk.
+    pub disk: DiskId,
+}
+
+/// What the runs came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Totals {
+    /// How many there were.
+    pub runs: u64,
+    /// Resets of all of them.
+    pub resets: u64,
+    /// How many devices were still served at the end.
+    pub serving: u64,
+}
+
+/// Runs as the environment says. Panics, with the seed, when one goes wrong.
+pub fn random_faults<F: Faulty>() -> Totals {
+    if let Ok(seed) = env::var("RB_FAULT_SEED") {
+        let seed = u64::from_str_radix(seed.trim_start_matches("0x"), 16).unwrap();
+        let (resets, serving) = Run::<F>::new(seed).go();
+        return Totals { runs: 1, resets, serving: serving.into() };
+    }
+    let usual = if env::var_os("RB_QUICK").is_some() { 200 } else { 2000 };
+    let runs = env::var("RB_FAULT_RUNS").map_or(usual, |runs| runs.parse().unwrap());
+    let base: u64 = env::var("RB_FAULT_BASE").map_or(0x5eed, |base| base.parse().unwrap());
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
+    let totals: Vec<(u64, u64)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers)
+            .map(|worker| {
+                scope.spawn(move || {
+                    let mut totals = (0, 0);
+                    for run in (worker..runs).step_by(usize::try_from(workers).unwrap()) {
+                        let seed = base.wrapping_mul(0x9e37_79b9).wrapping_add(run);
+                        let outcome = std::panic::catch_unwind(|| Run::<F>::new(seed).go());
+                        let Ok((resets, serving)) = outcome else { panic!("RB_FAULT_SEED={seed:#x}") };
+                        totals = (totals.0 + resets, totals.1 + u64::from(serving));
+                    }
+                    totals
+                })
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join().expect("see the seed above")).collect()
+    });
+    let (resets, serving) = totals.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    Totals { runs, resets, serving }
+}
+
+/// What a block may hold: one value, or several where a write failed or is not yet flushed.
+type Oracle = BTreeMap<u64, Vec<[u8; 8]>>;
+
+struct Outstanding {
+    operation: Operation,
+    lba: u64,
+    blocks: u64,
+    data: Vec<u8>,
+}
+
+struct Run<F: Faulty> {
+    device: F,
+    engine: LocalEngine<F::Controller>,
+    buffer: DmaBuffer,
+    disk: DiskId,
+    rng: Rng,
+    oracle: Oracle,
+    outstanding: BTreeMap<u64, Outstanding>,
+    free: Vec<usize>,
+}
+
+impl<F: Faulty> Run<F> {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let Started { device, engine, buffer, disk } = F::start(&mut rng);
+        let oracle = (0..BLOCKS).map(|lba| (lba, vec![[0; 8]])).collect();
+        let free = (0..SLOTS).collect();
+        Run { device, engine, buffer, disk, rng, oracle, outstanding: BTreeMap::new(), free }
+    }
+
+    fn overlaps(&self, range: &Range<u64>) -> bool {
+        self.outstanding.values().any(|other| {
+            other.operation != Operation::Flush
+                && range.start < other.lba + other.blocks
+                && other.lba < range.end
+        })
+    }
+
+    /// Submits a random request, unless it would race with another on the same blocks.
+    fn submit(&mut self, number: u64) {
+        let Some(slot) = self.free.pop() else { return };
+        let operation = match self.rng.u8(0..20) {
+            0..8 => Operation::Read,
+            8..16 => Operation::Write,
+            16 => Operation::Flush,
+            17..19 => Operation::WriteZeroes,
+            _ => Operation::Discard,
+        };
+        let blocks = self.rng.u64(1..=(SLOT_BYTES / BLOCK) as u64);
+        let lba = self.rng.u64(0..=BLOCKS - blocks);
+        if operation != Operation::Flush && self.overlaps(&(lba..lba + blocks)) {
+            self.free.push(slot);
+            return;
+        }
+        let bytes = usize::try_from(blocks).unwrap() * BLOCK;
+        let at = slot * SLOT_BYTES;
+        let cookie = number << 8 | slot as u64;
+        let data = if operation == Operation::Write { pattern(bytes, number + 1) } else { Vec::new() };
+        let request = match operation {
+            Operation::Flush => Request::flush(self.disk, cookie),
+            Operation::Discard | Operation::WriteZeroes => {
+                Request::range(operation, self.disk, lba, blocks, cookie)
+            }
+            Operation::Read | Operation::Write => {
+                if operation == Operation::Write {
+                    self.buffer.copy_from(at, &data).unwrap();
+                } else {
+                    self.buffer.fill(at, bytes, 0xa5).unwrap();
+                }
+                let segment = self.buffer.segment(at, u32::try_from(bytes).unwrap()).unwrap();
+                Request::transfer(operation, self.disk, lba, blocks, Segments::from_slice(&[segment]), cookie)
+            }
+        };
+        let queue = self.rng.u16(..) % u16::try_from(self.engine.queues().len()).unwrap();
+        match self.engine.submit(queue, request) {
+            Ok(()) => {
+                self.outstanding.insert(cookie, Outstanding { operation, lba, blocks, data });
+            }
+            Err(rejected) => {
+                let expected = match rejected.reason {
+                    SubmitError::Full => true,
+                    SubmitError::Refused(error) => F::may_refuse(error),
+                };
+                assert!(expected, "{:?}: {:?}", rejected.reason, rejected.request);
+                self.free.push(slot);
+            }
+        }
+    }
+
+    fn take_answers(&mut self) {
+        let mut answers = Vec::new();
+        self.engine.step(&mut answers);
+        for answer in answers {
+            let cookie = answer.completion.cookie;
+            let request = self.outstanding.remove(&cookie).expect("an answer to nothing, or a second one");
+            let slot = usize::try_from(cookie & 0xff).unwrap();
+            self.free.push(slot);
+            self.judge(&request, slot * SLOT_BYTES, answer.completion.result);
+        }
+    }
+
+    /// Compares what was answered with what the oracle knows, and learns from it.
+    fn judge(&mut self, request: &Outstanding, at: usize, result: Result<(), BlockError>) {
+        let Outstanding { operation, lba, blocks, data } = request;
+        for block in 0..*blocks {
+            let possible = self.oracle.get_mut(&(lba + block)).expect("inside the disk");
+            let offset = usize::try_from(block).unwrap() * BLOCK;
+            let head = |data: &[u8]| <[u8; 8]>::try_from(&data[offset..offset + 8]).unwrap();
+            let new = match operation {
+                Operation::Flush => continue,
+                Operation::Read => {
+                    if result.is_ok() {
+                        let mut bytes = [0; BLOCK];
+                        self.buffer.copy_to(at + offset, &mut bytes).unwrap();
+                        let found = <[u8; 8]>::try_from(&bytes[..8]).unwrap();
+                        assert!(
+                            possible.contains(&found),
+                            "block {}: {found:x?}, not {possible:x?}",
+                            lba + block
+                        );
+                        // It has been seen: it stays.
+                        *possible = vec![found];
+                    }
+                    continue;
+                }
+                Operation::Write => head(data),
+                Operation::WriteZeroes | Operation::Discard => [0; 8],
+            };
+            if result.is_ok() {
+                *possible = vec![new];
+            } else {
+                possible.push(new);
+            }
+        }
+    }
+
+    /// Every block is one of what it may be.
+    fn check_medium(&self, when: &str) {
+        for (&lba, possible) in &self.oracle {
+            let found = <[u8; 8]>::try_from(&self.device.block(lba)[..8]).unwrap();
+            assert!(possible.contains(&found), "block {lba} {when}: {found:x?}, not {possible:x?}");
+        }
+    }
+
+    fn is_served(&self) -> bool {
+        self.engine.recovery().is_serving() && self.engine.disks().iter().any(|disk| disk.id == self.disk)
+    }
+
+    /// How often the device was reset, and whether it was served at the end.
+    fn go(mut self) -> (u64, bool) {
+        let mut number = 0;
+        while number < REQUESTS {
+            for _ in 0..self.rng.u64(1..8) {
+                self.submit(number);
+                number += 1;
+            }
+            self.engine.kick();
+            self.take_answers();
+            self.device.host().advance(Duration::from_micros(self.rng.u64(1..200)));
+        }
+        let end = self.device.host().now().plus(BOUND);
+        while !self.outstanding.is_empty() {
+            self.take_answers();
+            self.device.host().advance(Duration::from_millis(5));
+            assert!(
+                self.device.host().now() < end,
+                "{} requests were never answered",
+                self.outstanding.len()
+            );
+        }
+        // Whatever happened, the medium holds what was answered.
+        self.device.mend();
+        self.check_medium("on the medium");
+        let (serving, resets) = (self.is_served(), self.device.resets(&self.engine));
+        let flushed = self.engine.shutdown(Duration::from_secs(30)).is_ok();
+        // A disk that went away meanwhile was not flushed.
+        if serving && flushed && self.engine.disks().iter().any(|disk| disk.id == self.disk) {
+            self.device.cut_power();
+            self.check_medium("after the power cut");
+        }
+        drop(self.engine);
+        assert!(!self.device.host().bus_master(), "the device may still do DMA");
+        let violations = self.device.violations();
+        assert!(violations.is_empty(), "{violations:?}");
+        (resets, serving)
+    }
+}
