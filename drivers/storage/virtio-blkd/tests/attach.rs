@@ -274,7 +274,10 @@ fn a_device_that_misbehaves_at_the_start_is_refused() {
     let error = attach(plan().rule(Rule::new(Action::Hang))).unwrap();
     assert_eq!(error, "VIRTIO_BLK_T_GET_ID (0x08): no completion within 10s");
     let error = attach(plan().rule(Rule::new(Action::BadLength(1)))).unwrap();
-    assert!(error.starts_with("VIRTIO_BLK_T_GET_ID (0x08): the device claims to have written 22 bytes"), "{error}");
+    assert!(
+        error.starts_with("VIRTIO_BLK_T_GET_ID (0x08): the device claims to have written 22 bytes"),
+        "{error}"
+    );
     // One that only lacks a serial number is served.
     let bench =
         Bench::faulty(plan().rule(Rule::only(
