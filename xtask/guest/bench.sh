@@ -2,7 +2,7 @@
 #
 #   RUNNER INDEX FUNCTION arguments
 #
-# and each job leaves what its program says in /rig/out/INDEX. PCI_DRIVER, with MODULE, is Linux's driver, BENCH our program and
+# and each job leaves what its program says in /rig/out/INDEX. PCI_DRIVER, with MODULES, is Linux's driver, BENCH our program and
 # DAEMON our daemon.
 
 set -u
@@ -82,7 +82,8 @@ run_libublk_null() {
     wait_for 10 no_ublk_disk
 }
 
-modprobe "$MODULE"
+# shellcheck disable=SC2086 # the modules are words
+modprobe -a $MODULES
 modprobe vfio-pci
 modprobe ublk_drv
 cd /tmp || exit

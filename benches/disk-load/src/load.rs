@@ -39,6 +39,7 @@ pub(crate) trait Path {
     fn submit(&mut self, slot: u16, job: &Job, lba: u64, blocks: u32, segment: Segment)
     -> anyhow::Result<()>;
     fn commit(&mut self, clock: &Clock);
+    fn interrupted(&mut self);
     /// Appends the slots whose operation has ended.
     fn reap(&mut self, free: &mut Vec<u16>) -> anyhow::Result<()>;
     fn hardware(&self) -> Option<&Self::Queue>;
@@ -82,6 +83,10 @@ impl<Q: HardwareQueue> Path for Raw<Q> {
 
     fn commit(&mut self, _clock: &Clock) {
         self.queue.commit();
+    }
+
+    fn interrupted(&mut self) {
+        self.queue.interrupted();
     }
 
     fn reap(&mut self, free: &mut Vec<u16>) -> anyhow::Result<()> {
@@ -147,6 +152,10 @@ impl<Q: HardwareQueue> Path for Layered<Q> {
     fn commit(&mut self, clock: &Clock) {
         self.now = clock.coarse();
         self.queue.kick(self.now);
+    }
+
+    fn interrupted(&mut self) {
+        self.queue.interrupted();
     }
 
     fn reap(&mut self, free: &mut Vec<u16>) -> anyhow::Result<()> {
@@ -286,6 +295,7 @@ fn sleep<P: Path>(
     if let Some(interrupt) = path.hardware().and_then(HardwareQueue::interrupt) {
         interrupt.take()?;
     }
+    path.interrupted();
     path.reap(free)?;
     if let Some(interrupt) = path.hardware().and_then(HardwareQueue::interrupt) {
         interrupt.rearm()?;

@@ -73,16 +73,17 @@ pub fn run(
         .cmdline("quiet")
         .memory_mib(2048)
         .env("PCI_DRIVER", subject.pci_driver)
-        .env("MODULE", subject.module)
+        .env("MODULES", subject.modules)
         .env("BENCH", subject.bench)
         .env("DAEMON", subject.daemon)
         .file("jobs", &plan::list(jobs))
         .silence(SILENCE)
         .deadline(SILENCE.saturating_add(Duration::from_secs(30).saturating_mul(u32::try_from(jobs.len())?)));
     for slot in SLOTS {
-        guest = guest
-            .null_disk(&format!("null{slot}"), DISK)
-            .device(&format!("{},serial=bench{slot},drive=null{slot},addr={slot}", subject.device));
+        guest = guest.null_disk(&format!("null{slot}"), DISK);
+        for device in subject.devices {
+            guest = guest.device(&device.replace("SLOT", &slot.to_string()));
+        }
     }
     let Programs { own, vroom, libublk_null, plugin } = programs;
     for program in own.iter().chain(vroom).chain(libublk_null) {

@@ -3,6 +3,7 @@
 //! Both sides do fixed work in one guest, in interleaved pairs, between marks that `tools/tcg-count` sees; time is
 //! measured in a second guest without the plugin. See `docs/benchmarks.md`.
 
+pub mod ahcid;
 pub mod measure;
 pub mod nvmed;
 pub mod plan;
@@ -12,11 +13,12 @@ pub mod results;
 pub mod stats;
 pub mod subject;
 pub mod virtio_blkd;
+pub mod workloads;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
 use self::measure::Programs;
@@ -28,6 +30,8 @@ use crate::rig::{self, Rig};
 pub enum Driver {
     /// NVMe
     Nvmed,
+    /// SATA disks
+    Ahcid,
     /// virtio block devices
     VirtioBlkd,
 }
@@ -76,7 +80,14 @@ pub fn run(request: &Request, target: &Path) -> Result<ExitCode> {
     for driver in &request.drivers {
         good &= match driver {
             Driver::Nvmed => nvme(request, target)?,
-            Driver::VirtioBlkd => virtio(request, target)?,
+            Driver::Ahcid => {
+                let passes = ahcid::passes(effort(request).1);
+                beside_linux(request, target, "ahcid", passes, &ahcid::TARGETS)?
+            }
+            Driver::VirtioBlkd => {
+                let passes = virtio_blkd::passes(effort(request).1);
+                beside_linux(request, target, "virtio-blkd", passes, &virtio_blkd::TARGETS)?
+            }
         };
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -117,20 +128,27 @@ fn effort(request: &Request) -> (usize, u32) {
     if request.quick { (2, 10) } else { (usize::from(request.pairs), 1) }
 }
 
-fn virtio(request: &Request, target: &Path) -> Result<bool> {
+/// Measures a driver that has no other peer than Linux's.
+fn beside_linux(
+    request: &Request,
+    target: &Path,
+    daemon: &str,
+    passes: Vec<Pass>,
+    targets: &[Target],
+) -> Result<bool> {
     ensure!(
         !(request.peer_only || request.self_check),
-        "virtio-blkd is measured beside its peer, and in no other way"
+        "{daemon} is measured beside its peer, and in no other way"
     );
+    let subject = passes.first().context("nothing to measure")?.subject;
     let programs = Programs {
-        own: programs::own(request.programs.as_deref(), &["rb-mark", "virtio-bench"])?,
+        own: programs::own(request.programs.as_deref(), &["rb-mark", subject.bench])?,
         plugin: programs::plugin(target)?,
         vroom: None,
         libublk_null: None,
     };
-    let title = "virtio-blkd beside Linux's virtio-blk";
-    let passes = virtio_blkd::passes(effort(request).1);
-    measure_all(request, target, ("virtio-blkd", title), &programs, passes, &virtio_blkd::TARGETS)
+    let title = format!("{daemon} beside {}", subject.peer);
+    measure_all(request, target, (daemon, &title), &programs, passes, targets)
 }
 
 /// Runs the passes that are wanted, writes the report and says which targets were reached.

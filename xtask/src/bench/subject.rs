@@ -9,12 +9,13 @@ pub struct Subject {
     pub bench: &'static str,
     /// What reports call the peer.
     pub peer: &'static str,
-    /// The peer's kernel module.
-    pub module: &'static str,
+    /// The peer's kernel modules.
+    pub modules: &'static str,
     /// The PCI driver that has the peer's functions.
     pub pci_driver: &'static str,
-    /// The device, as `-device` takes it, less its serial number, drive and slot.
-    pub device: &'static str,
+    /// The devices of a slot, as `-device` takes them, with `SLOT` where its number belongs. The disk's back end is
+    /// `nullSLOT`.
+    pub devices: &'static [&'static str],
 }
 
 /// nvmed beside Linux's nvme.
@@ -22,9 +23,9 @@ pub const NVME: Subject = Subject {
     daemon: "nvmed",
     bench: "nvme-bench",
     peer: "Linux nvme",
-    module: "nvme",
+    modules: "nvme",
     pci_driver: "nvme",
-    device: "nvme",
+    devices: &["nvme,serial=benchSLOT,drive=nullSLOT,addr=SLOT"],
 };
 
 /// virtio-blkd beside Linux's virtio-blk, on split rings.
@@ -32,11 +33,27 @@ pub const VIRTIO_SPLIT: Subject = Subject {
     daemon: "virtio-blkd",
     bench: "virtio-bench",
     peer: "Linux virtio-blk",
-    module: "virtio_blk",
+    modules: "virtio_blk",
     pci_driver: "virtio-pci",
-    device: "virtio-blk-pci,disable-legacy=on,iommu_platform=on",
+    devices: &[
+        "virtio-blk-pci,disable-legacy=on,iommu_platform=on,serial=benchSLOT,drive=nullSLOT,addr=SLOT",
+    ],
 };
 
 /// The same on packed rings.
-pub const VIRTIO_PACKED: Subject =
-    Subject { device: "virtio-blk-pci,disable-legacy=on,iommu_platform=on,packed=on", ..VIRTIO_SPLIT };
+pub const VIRTIO_PACKED: Subject = Subject {
+    devices: &[
+        "virtio-blk-pci,disable-legacy=on,iommu_platform=on,packed=on,serial=benchSLOT,drive=nullSLOT,addr=SLOT",
+    ],
+    ..VIRTIO_SPLIT
+};
+
+/// ahcid beside Linux's ahci.
+pub const AHCI: Subject = Subject {
+    daemon: "ahcid",
+    bench: "ahci-bench",
+    peer: "Linux ahci",
+    modules: "ahci sd_mod",
+    pci_driver: "ahci",
+    devices: &["ich9-ahci,id=benchSLOT,addr=SLOT", "ide-hd,bus=benchSLOT.0,serial=benchSLOT,drive=nullSLOT"],
+};
