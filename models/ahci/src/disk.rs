@@ -16,6 +16,7 @@ use crate::{
 };
 
 /// The error of an address beyond the end.
+const UNREADABLE: AtaError = AtaError::new().with_unc(true);
 const NOT_FOUND: AtaError = AtaError::new().with_idnf(true).with_abrt(true);
 /// The checksum's place and the longest 28-bit capacity.
 const MOST_LBA28: u64 = 0x0fff_ffff;
@@ -163,6 +164,9 @@ impl Disk {
         faults: &mut Faults,
     ) -> Result<Outcome, Failure> {
         let (lba, blocks) = self.check(command)?;
+        if let Some(lba) = self.medium.unreadable(lba..lba + blocks) {
+            return Err(Failure::Ata { error: UNREADABLE, lba });
+        }
         let mut block = vec![0; usize::try_from(self.config.block_size).unwrap_or(512)];
         for lba in lba..lba + blocks {
             self.medium.read(lba, &mut block);

@@ -123,6 +123,11 @@ impl Handle {
         });
     }
 
+    /// From now on a block of a disk cannot be read, until it is written.
+    pub fn spoil(&self, place: impl Into<Place>, lba: u64) {
+        self.with_disk(place.into(), |disk| disk.medium.spoil(lba));
+    }
+
     /// Blocks of a disk that a power cut would lose.
     pub fn dirty_blocks(&self, place: impl Into<Place>) -> usize {
         self.with_medium(place.into(), |medium, _| medium.dirty()).unwrap_or(0)

@@ -88,6 +88,13 @@ impl Handle {
         }
     }
 
+    /// From now on a block cannot be read, until it is written.
+    pub fn spoil(&self, nsid: u32, lba: u64) {
+        if let Some(namespace) = lock(&self.0).namespaces.get_mut(&nsid) {
+            namespace.medium.spoil(lba);
+        }
+    }
+
     /// Blocks of a namespace that a power cut would lose.
     pub fn dirty_blocks(&self, nsid: u32) -> usize {
         lock(&self.0).namespaces.get(&nsid).map_or(0, |namespace| namespace.medium.dirty())

@@ -98,6 +98,9 @@ impl Controller {
         let through = cdw12.fua() || !self.features.write_cache;
         let Self { namespaces, faults, .. } = self;
         let namespace = namespaces.get_mut(&entry.nsid).ok_or(missing)?;
+        if way != Way::Write && namespace.medium.unreadable(lba..lba + blocks as u64).is_some() {
+            return Err(Status::UNRECOVERED_READ_ERROR);
+        }
         if cdw12.fua() && way == Way::Read {
             namespace.medium.flush_range(lba, blocks as u64);
         }

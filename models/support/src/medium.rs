@@ -1,6 +1,9 @@
 //! The non-volatile medium of a namespace and the volatile cache before it.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use fastrand::Rng;
 
@@ -17,12 +20,21 @@ pub struct Medium {
     durable: BTreeMap<u64, Content>,
     cache: BTreeMap<u64, Content>,
     cache_limit: usize,
+    /// Blocks that cannot be read.
+    bad: BTreeSet<u64>,
 }
 
 impl Medium {
     /// Blocks of `block` bytes, deallocated ones reading as `fill`, with room for `cache_limit` in the cache.
     pub fn new(block: usize, fill: u8, cache_limit: usize) -> Self {
-        Medium { block, fill, durable: BTreeMap::new(), cache: BTreeMap::new(), cache_limit }
+        Medium {
+            block,
+            fill,
+            durable: BTreeMap::new(),
+            cache: BTreeMap::new(),
+            cache_limit,
+            bad: BTreeSet::new(),
+        }
     }
 
     /// Reads block `lba` as the host sees it; `target` is a block long.
@@ -55,6 +67,7 @@ impl Medium {
     }
 
     fn put(&mut self, lba: u64, content: Content, through: bool) {
+        self.bad.remove(&lba);
         if through {
             self.cache.remove(&lba);
             self.durable.insert(lba, content);
@@ -66,6 +79,16 @@ impl Medium {
         {
             self.durable.insert(lba, content);
         }
+    }
+
+    /// From now on block `lba` cannot be read, until it is written.
+    pub fn spoil(&mut self, lba: u64) {
+        self.bad.insert(lba);
+    }
+
+    /// The first of these blocks that cannot be read.
+    pub fn unreadable(&self, blocks: Range<u64>) -> Option<u64> {
+        self.bad.range(blocks).next().copied()
     }
 
     /// Deallocates blocks; returns how many were there. The medium forgets them at once, which a controller may do.
@@ -190,6 +213,15 @@ mod tests {
         assert_eq!(block(&medium, 3), 0);
         assert_eq!(medium.deallocate(0, u64::MAX), 7);
         assert_eq!(medium.allocated(), 0);
+    }
+
+    #[test]
+    fn a_bad_block_is_one_until_it_is_written() {
+        let mut medium = Medium::new(4, 0, 100);
+        medium.spoil(7);
+        assert_eq!([medium.unreadable(0..8), medium.unreadable(8..20)], [Some(7), None]);
+        medium.write(7, &[1; 4], false);
+        assert_eq!((medium.unreadable(0..8), block(&medium, 7)), (None, 1));
     }
 
     #[test]

@@ -14,11 +14,11 @@
 use std::{collections::BTreeMap, env, ops::Range, time::Duration};
 
 use fastrand::Rng;
-use redox_driver_sys::{dma::DmaBuffer, model::Host};
+use redox_driver_sys::dma::DmaBuffer;
 
-use super::pattern;
+use super::{Modelled, Started, pattern};
 use crate::{
-    device::{Controller, DiskId, Operation, SubmitError},
+    device::{DiskId, Operation, SubmitError},
     error::BlockError,
     local::LocalEngine,
     request::{Request, Segments},
@@ -38,48 +38,20 @@ const REQUESTS: u64 = 150;
 const BOUND: Duration = Duration::from_secs(300);
 
 /// A model of a device of [`BLOCKS`] zeroed blocks of [`BLOCK`] bytes, as the runs see it.
-pub trait Faulty: Sized {
-    /// Its driver.
-    type Controller: Controller;
-
-    /// A device and a driver of chance's choice. From here on it has faults that a driver can notice.
+pub trait Faulty: Modelled {
+    /// A device and a driver of chance's choice, with [`BUFFER`] bytes. From here on it has faults that a driver can notice.
     fn start(rng: &mut Rng) -> Started<Self>;
-
-    /// The machine that it is in.
-    fn host(&self) -> &Host;
-
-    /// A block as it would be read now.
-    fn block(&self, lba: u64) -> Vec<u8>;
 
     /// No more faults.
     fn mend(&self);
 
-    /// What was not flushed is lost.
-    fn cut_power(&self);
-
     /// How often it had to be reset.
     fn resets(&self, engine: &LocalEngine<Self::Controller>) -> u64;
-
-    /// What the driver did that no driver may.
-    fn violations(&self) -> Vec<String>;
 
     /// Whether a request may be refused with this error.
     fn may_refuse(error: BlockError) -> bool {
         matches!(error, BlockError::Gone | BlockError::TimedOut)
     }
-}
-
-/// A device with its driver under the block layer.
-#[derive(Debug)]
-pub struct Started<F: Faulty> {
-    /// The device.
-    pub device: F,
-    /// Its driver.
-    pub engine: LocalEngine<F::Controller>,
-    /// [`BUFFER`] bytes that it reaches.
-    pub buffer: DmaBuffer,
-    /// The disk.
-    pub disk: DiskId,
 }
 
 /// What the runs came to.
@@ -264,7 +236,7 @@ impl<F: Faulty> Run<F> {
     /// Every block is one of what it may be.
     fn check_medium(&self, when: &str) {
         for (&lba, possible) in &self.oracle {
-            let found = <[u8; 8]>::try_from(&self.device.block(lba)[..8]).unwrap();
+            let found = <[u8; 8]>::try_from(&self.device.block(self.disk, lba)[..8]).unwrap();
             assert!(possible.contains(&found), "block {lba} {when}: {found:x?}, not {possible:x?}");
         }
     }
@@ -306,7 +278,7 @@ impl<F: Faulty> Run<F> {
             self.check_medium("after the power cut");
         }
         drop(self.engine);
-        assert!(!self.device.host().bus_master(), "the device may still do DMA");
+        assert!(self.device.is_quiet(), "the device may still do DMA");
         let violations = self.device.violations();
         assert!(violations.is_empty(), "{violations:?}");
         (resets, serving)

@@ -57,6 +57,11 @@ impl Machine {
         Ok(Machine { host, function: Arc::new(function) })
     }
 
+    /// The host.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
     /// Memory that the disk reaches.
     ///
     /// # Errors

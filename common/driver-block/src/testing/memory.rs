@@ -1,7 +1,7 @@
 //! A disk in memory that fails on purpose.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -112,6 +112,10 @@ struct State {
     media: Vec<Medium>,
     flights: Vec<Vec<Flight>>,
     plan: Plan,
+    /// Blocks that cannot be read until they are written: disk and block.
+    spoiled: BTreeSet<(DiskId, u64)>,
+    /// The queue whose next command is never answered.
+    hangs_next: Option<usize>,
     random: Random,
     /// What no driver may be asked for.
     violations: Vec<String>,
@@ -140,13 +144,19 @@ impl State {
                 && flight.operation != Operation::Discard
                 && flight.ranges.iter().any(|r| (r.lba..r.lba + u64::from(r.blocks)).contains(&lba))
         });
-        if bad {
+        let blocks = || flight.ranges.iter().flat_map(|r| r.lba..r.lba + u64::from(r.blocks));
+        let spoiled = |lba: &u64| self.spoiled.contains(&(flight.disk, *lba));
+        if bad || (flight.operation == Operation::Read && blocks().any(|lba| spoiled(&lba))) {
             return Err(BlockError::Medium);
+        }
+        if flight.operation != Operation::Read {
+            for lba in blocks() {
+                self.spoiled.remove(&(flight.disk, lba));
+            }
         }
         let Some(medium) = self.medium(flight.disk) else { return Err(BlockError::Gone) };
         let size = medium.block_size();
         let total = flight.ranges.iter().map(|range| range.blocks as usize * size).sum();
-        let blocks = || flight.ranges.iter().flat_map(|r| r.lba..r.lba + u64::from(r.blocks));
         match flight.operation {
             Operation::Read => {
                 let mut data = Vec::with_capacity(total);
@@ -285,6 +295,8 @@ impl MemoryDisk {
             media,
             flights: (0..queues).map(|_| Vec::new()).collect(),
             plan,
+            spoiled: BTreeSet::new(),
+            hangs_next: None,
             random: Random::new(seed),
             violations: Vec::new(),
             broken: false,
@@ -361,6 +373,26 @@ impl Observer {
     /// Has the controller report an event.
     pub fn report(&self, event: ControllerEvent) {
         lock(&self.0).events.push(event);
+    }
+
+    /// From now on this block cannot be read, until it is written.
+    pub fn spoil(&self, disk: DiskId, lba: u64) {
+        lock(&self.0).spoiled.insert((disk, lba));
+    }
+
+    /// The next command of this queue is never answered.
+    pub fn hang_next(&self, queue: u16) {
+        lock(&self.0).hangs_next = Some(queue.into());
+    }
+
+    /// The controller is pulled out.
+    pub fn pull_out(&self) {
+        lock(&self.0).off = true;
+    }
+
+    /// Whether the controller does nothing any more.
+    pub fn is_off(&self) -> bool {
+        lock(&self.0).off
     }
 
     /// From now on, other things go wrong.
@@ -464,6 +496,12 @@ impl Controller for MemoryDisk {
     }
 }
 
+impl Drop for MemoryDisk {
+    fn drop(&mut self) {
+        lock(&self.state).off = true;
+    }
+}
+
 /// A queue of [`MemoryDisk`].
 pub struct MemoryQueue {
     state: Arc<Mutex<State>>,
@@ -488,7 +526,9 @@ impl HardwareQueue for MemoryQueue {
         let delay = state.random.below(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
         let due = state.clock.now().plus(Duration::from_nanos(delay));
         let result = state.random.chance(transient).then_some(BlockError::Transient);
-        let due = (!state.random.chance(hang)).then_some(due);
+        let hangs =
+            state.random.chance(hang) || state.hangs_next.take_if(|next| *next == self.index).is_some();
+        let due = (!hangs).then_some(due);
         let flight = Flight {
             tag,
             due,
@@ -514,6 +554,9 @@ impl HardwareQueue for MemoryQueue {
 
     fn reap(&mut self, completed: &mut Vec<Completed>) -> Result<(), BlockError> {
         let mut state = lock(&self.state);
+        if state.off {
+            return Err(BlockError::Gone);
+        }
         if state.broken {
             return Err(BlockError::Protocol);
         }

@@ -2,17 +2,21 @@
 //!
 //! [`MemoryDisk`] keeps its data in memory, moves them by DMA through a model host, loses what was not flushed when its
 //! power is cut, and fails as its [`Plan`] says, from a seed. [`NullDisk`] completes everything at once and moves nothing.
-//! [`SurvivingDisk`] keeps its data when its driver's process dies. [`faults`] tries a driver on a model of its device.
+//! [`SurvivingDisk`] keeps its data when its driver's process dies. Drivers are tried on models of
+//! their devices by [`conformance`] and [`faults`].
 
+pub mod conformance;
 pub mod faults;
 mod machine;
 mod memory;
+mod modelled;
 mod null;
 mod random;
 mod surviving;
 
 pub use machine::Machine;
 pub use memory::{MemoryDisk, MemoryQueue, Observer, Plan};
+pub use modelled::{Modelled, Started};
 pub use null::{NullDisk, NullQueue};
 pub use random::Random;
 pub use surviving::{SurvivingDisk, SurvivingQueue};

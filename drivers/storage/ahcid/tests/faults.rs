@@ -10,18 +10,17 @@ use ahci_spec::AtaError;
 use ahcid::{AhciController, LinkPower, Options};
 use driver_block::{
     BlockError, Controller, LocalEngine, QueueOptions, RecoveryPolicy,
-    testing::faults::{self, BLOCK, BLOCKS, BUFFER, Faulty, SLOTS, Started},
+    testing::{
+        Started,
+        faults::{self, BLOCK, BLOCKS, BUFFER, Faulty, SLOTS},
+    },
 };
 use fastrand::Rng;
 use model_ahci::{
-    Action, CdConfig, Commands, Config, DeviceConfig, DiskConfig, FaultPlan, Latency, LifecycleFault, Place,
-    PowerCut, Rule, Trim,
+    Action, CdConfig, Commands, Config, DeviceConfig, DiskConfig, FaultPlan, Latency, LifecycleFault, Rule,
+    Trim,
 };
-use redox_driver_sys::model::Host;
 use support::Bench;
-
-/// Where the disk is.
-const PLACE: Place = Place { port: 0, pm_port: 0 };
 
 /// Faults that a driver can notice. What no driver can, is left out: data that is wrong though the status is fine, and
 /// completions of commands that are not done.
@@ -63,11 +62,7 @@ fn random_plan(rng: &mut Rng) -> FaultPlan {
     plan
 }
 
-struct Device(Bench);
-
-impl Faulty for Device {
-    type Controller = AhciController;
-
+impl Faulty for Bench {
     fn start(rng: &mut Rng) -> Started<Self> {
         let disk = DiskConfig {
             queue_depth: [0, 1, 8, 32][rng.usize(..4)],
@@ -118,31 +113,15 @@ impl Faulty for Device {
         };
         let engine = LocalEngine::new(controller, &clock, &options, RecoveryPolicy::default()).unwrap();
         bench.model.set_faults(random_plan(rng));
-        Started { device: Device(bench), engine, buffer, disk }
-    }
-
-    fn host(&self) -> &Host {
-        &self.0.host
-    }
-
-    fn block(&self, lba: u64) -> Vec<u8> {
-        self.0.model.read(PLACE, lba, 1)
+        Started { device: bench, engine, buffer, disk }
     }
 
     fn mend(&self) {
-        self.0.model.set_faults(FaultPlan::new(0));
-    }
-
-    fn cut_power(&self) {
-        self.0.model.power_cut(PowerCut::Lost);
+        self.model.set_faults(FaultPlan::new(0));
     }
 
     fn resets(&self, _: &LocalEngine<AhciController>) -> u64 {
-        self.0.model.statistics().comresets(0)
-    }
-
-    fn violations(&self) -> Vec<String> {
-        self.0.model.take_violations().iter().map(|violation| format!("{violation:?}")).collect()
+        self.model.statistics().comresets(0)
     }
 
     fn may_refuse(error: BlockError) -> bool {
@@ -156,7 +135,7 @@ fn random_faults_lose_nothing() {
     if env::var_os("RB_FAULT_SEED").is_some() {
         support::logging();
     }
-    let faults::Totals { runs, resets, serving } = faults::random_faults::<Device>();
+    let faults::Totals { runs, resets, serving } = faults::random_faults::<Bench>();
     println!("{runs} runs, {resets} COMRESETs, {serving} disks still served at the end");
     // A plan without consequences would prove nothing.
     if runs > 1 {

@@ -8,20 +8,18 @@ use std::time::Duration;
 
 use driver_block::{
     Controller, LocalEngine, QueueOptions, RecoveryPolicy,
-    testing::faults::{self, BLOCKS, BUFFER, Faulty, SLOTS, Started},
+    testing::{
+        Started,
+        faults::{self, BLOCKS, BUFFER, Faulty, SLOTS},
+    },
 };
 use fastrand::Rng;
 use model_nvme::{
-    Action, Commands, Config, FaultPlan, HostMemoryWishes, Latency, LifecycleFault, NamespaceConfig,
-    PowerCut, Rule,
+    Action, Commands, Config, FaultPlan, HostMemoryWishes, Latency, LifecycleFault, NamespaceConfig, Rule,
 };
 use nvme_spec::Status;
 use nvmed::{NvmeController, Options};
-use redox_driver_sys::model::Host;
 use support::Bench;
-
-/// The namespace that is tried.
-const NSID: u32 = 1;
 
 /// Faults that a driver can notice. What no driver can, is left out: data that is wrong though the status is fine, and a
 /// completion that names another command which is in flight.
@@ -65,11 +63,7 @@ fn random_plan(rng: &mut Rng) -> FaultPlan {
     plan
 }
 
-struct Device(Bench);
-
-impl Faulty for Device {
-    type Controller = NvmeController;
-
+impl Faulty for Bench {
     fn start(rng: &mut Rng) -> Started<Self> {
         let config = Config {
             namespaces: vec![NamespaceConfig::new(BLOCKS, 9)],
@@ -103,37 +97,21 @@ impl Faulty for Device {
         let options = QueueOptions::new(u32::try_from(SLOTS).unwrap(), timeout);
         let engine = LocalEngine::new(controller, &clock, &options, RecoveryPolicy::default()).unwrap();
         bench.model.set_faults(random_plan(rng));
-        Started { device: Device(bench), engine, buffer, disk }
-    }
-
-    fn host(&self) -> &Host {
-        &self.0.host
-    }
-
-    fn block(&self, lba: u64) -> Vec<u8> {
-        self.0.model.read(NSID, lba, 1)
+        Started { device: bench, engine, buffer, disk }
     }
 
     fn mend(&self) {
-        self.0.model.set_faults(FaultPlan::new(0));
-    }
-
-    fn cut_power(&self) {
-        self.0.model.power_cut(PowerCut::Lost);
+        self.model.set_faults(FaultPlan::new(0));
     }
 
     fn resets(&self, engine: &LocalEngine<NvmeController>) -> u64 {
         engine.controller().map_or(0, NvmeController::resets)
     }
-
-    fn violations(&self) -> Vec<String> {
-        self.0.model.take_violations().iter().map(|violation| format!("{violation:?}")).collect()
-    }
 }
 
 #[test]
 fn random_faults_lose_nothing() {
-    let faults::Totals { runs, resets, serving } = faults::random_faults::<Device>();
+    let faults::Totals { runs, resets, serving } = faults::random_faults::<Bench>();
     println!("{runs} runs, {resets} resets, {serving} controllers still serving at the end");
     // A plan without consequences would prove nothing.
     if runs > 1 {

@@ -7,13 +7,14 @@ mod support;
 use std::time::Duration;
 
 use driver_block::{
-    Controller, LocalEngine, QueueOptions, RecoveryPolicy,
-    testing::faults::{self, BLOCKS, BUFFER, Faulty, SLOTS, Started},
+    Controller, DiskId, LocalEngine, QueueOptions, RecoveryPolicy,
+    testing::{
+        Modelled, Started,
+        faults::{self, BLOCKS, BUFFER, Faulty, SLOTS},
+    },
 };
 use fastrand::Rng;
-use model_virtio::{
-    Action, BlkConfig, FaultPlan, Latency, LifecycleFault, PowerCut, Rule, TransportConfig, Violation,
-};
+use model_virtio::{Action, BlkConfig, FaultPlan, Latency, LifecycleFault, Rule, TransportConfig, Violation};
 use redox_driver_sys::model::Host;
 use support::{Bench, all_rings};
 use virtio_blkd::{BlkController, Options};
@@ -62,9 +63,32 @@ struct Device {
     packed: bool,
 }
 
-impl Faulty for Device {
+impl Modelled for Device {
     type Controller = BlkController;
 
+    fn host(&self) -> &Host {
+        self.bench.host()
+    }
+
+    fn block(&self, disk: DiskId, lba: u64) -> Vec<u8> {
+        self.bench.block(disk, lba)
+    }
+
+    fn cut_power(&self) {
+        self.bench.cut_power();
+    }
+
+    fn violations(&self) -> Vec<String> {
+        let mut violations = self.bench.model.take_violations();
+        if self.packed {
+            // A device that writes used descriptors in wrong places destroys what the driver had written there.
+            violations.retain(|violation| !matches!(violation, Violation::Ring { .. }));
+        }
+        violations.iter().map(|violation| format!("{violation:?}")).collect()
+    }
+}
+
+impl Faulty for Device {
     fn start(rng: &mut Rng) -> Started<Self> {
         let rings = all_rings();
         let transport = TransportConfig {
@@ -105,33 +129,12 @@ impl Faulty for Device {
         Started { device: Device { bench, packed }, engine, buffer, disk }
     }
 
-    fn host(&self) -> &Host {
-        &self.bench.host
-    }
-
-    fn block(&self, lba: u64) -> Vec<u8> {
-        self.bench.model.read(lba, 1)
-    }
-
     fn mend(&self) {
         self.bench.model.set_faults(FaultPlan::new(0));
     }
 
-    fn cut_power(&self) {
-        self.bench.model.power_cut(PowerCut::Lost);
-    }
-
     fn resets(&self, engine: &LocalEngine<BlkController>) -> u64 {
         engine.controller().map_or(0, BlkController::resets)
-    }
-
-    fn violations(&self) -> Vec<String> {
-        let mut violations = self.bench.model.take_violations();
-        if self.packed {
-            // A device that writes used descriptors in wrong places destroys what the driver had written there.
-            violations.retain(|violation| !matches!(violation, Violation::Ring { .. }));
-        }
-        violations.iter().map(|violation| format!("{violation:?}")).collect()
     }
 }
 

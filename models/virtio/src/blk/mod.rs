@@ -245,6 +245,11 @@ impl Handle<Blk> {
         })
     }
 
+    /// Sectors in a block.
+    pub fn sectors_of_a_block(&self) -> u64 {
+        self.device(|blk| (blk.config.block_size / SECTOR).into())
+    }
+
     /// Puts whole sectors onto the medium.
     pub fn write(&self, sector: u64, data: &[u8]) {
         self.device(|blk| {
@@ -252,6 +257,11 @@ impl Handle<Blk> {
                 blk.medium.write(sector, block, true);
             }
         });
+    }
+
+    /// From now on a sector cannot be read, until it is written.
+    pub fn spoil(&self, sector: u64) {
+        self.device(|blk| blk.medium.spoil(sector));
     }
 
     /// Sectors that a power cut would lose.

@@ -59,6 +59,9 @@ impl Blk {
         match header.kind {
             RequestType::IN => {
                 self.check(execution, sector, wanted, &execution.request.writable[..])?;
+                if self.medium.unreadable(sector..sector + wanted / u64::from(SECTOR)).is_some() {
+                    return Err(RequestStatus::IOERR);
+                }
                 self.read(execution, sector, wanted)?;
                 Ok(wanted)
             }

@@ -10,12 +10,13 @@
 use std::time::Duration;
 
 use ahcid::{AhciController, Error, Options};
+use driver_block::testing::Modelled;
 pub(crate) use driver_block::testing::pattern;
 use driver_block::{
     BlockError, Controller, Disk, DiskId, LocalEngine, Operation, QueueOptions, RecoveryPolicy, Request,
     Segments,
 };
-use model_ahci::{Ahci, Config, DeviceConfig, DiskConfig, FaultPlan, Handle};
+use model_ahci::{Ahci, Config, DeviceConfig, DiskConfig, FaultPlan, Handle, Place, PowerCut};
 use redox_driver_sys::{dma::DmaBuffer, model::Host};
 
 /// Longer than any request takes.
@@ -56,6 +57,33 @@ impl Bench {
         assert_eq!(self.model.take_violations(), []);
         assert_eq!(self.host.take_faults(), []);
     }
+}
+
+impl Modelled for Bench {
+    type Controller = AhciController;
+
+    fn host(&self) -> &Host {
+        &self.host
+    }
+
+    fn block(&self, disk: DiskId, lba: u64) -> Vec<u8> {
+        self.model.read(place(disk), lba, 1)
+    }
+
+    fn cut_power(&self) {
+        self.model.power_cut(PowerCut::Lost);
+    }
+
+    fn violations(&self) -> Vec<String> {
+        self.model.take_violations().iter().map(|violation| format!("{violation:?}")).collect()
+    }
+}
+
+/// Where a disk is: ids are those of ports, and beyond 31 those of what is behind a multiplier, port by port of it.
+pub(crate) fn place(disk: DiskId) -> Place {
+    let [port, pm_port] =
+        [disk.0 % 32, (disk.0 / 32).saturating_sub(1)].map(|number| u8::try_from(number).unwrap());
+    Place { port, pm_port }
 }
 
 /// A configuration with these devices.

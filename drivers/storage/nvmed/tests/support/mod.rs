@@ -9,9 +9,10 @@
 
 use std::time::Duration;
 
+use driver_block::testing::Modelled;
 pub(crate) use driver_block::testing::pattern;
 use driver_block::{BlockError, Command, Completed, Controller, DiskId, HardwareQueue, LbaRange, Operation};
-use model_nvme::{Config, FaultPlan, Handle, Nvme};
+use model_nvme::{Config, FaultPlan, Handle, Nvme, PowerCut};
 use nvmed::{Error, IoQueue, NvmeController, Options};
 use redox_driver_sys::{
     dma::{DmaBuffer, Segment},
@@ -48,6 +49,26 @@ impl Bench {
     pub(crate) fn assert_clean(&self) {
         assert_eq!(self.model.take_violations(), []);
         assert_eq!(self.host.take_faults(), []);
+    }
+}
+
+impl Modelled for Bench {
+    type Controller = NvmeController;
+
+    fn host(&self) -> &Host {
+        &self.host
+    }
+
+    fn block(&self, disk: DiskId, lba: u64) -> Vec<u8> {
+        self.model.read(disk.0, lba, 1)
+    }
+
+    fn cut_power(&self) {
+        self.model.power_cut(PowerCut::Lost);
+    }
+
+    fn violations(&self) -> Vec<String> {
+        self.model.take_violations().iter().map(|violation| format!("{violation:?}")).collect()
     }
 }
 

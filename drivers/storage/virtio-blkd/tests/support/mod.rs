@@ -9,9 +9,10 @@
 
 use std::time::Duration;
 
+use driver_block::testing::Modelled;
 pub(crate) use driver_block::testing::pattern;
 use driver_block::{BlockError, Command, Completed, Controller, DiskId, HardwareQueue, LbaRange, Operation};
-use model_virtio::{Blk, BlkConfig, FaultPlan, Handle, TransportConfig, Virtio};
+use model_virtio::{Blk, BlkConfig, FaultPlan, Handle, PowerCut, TransportConfig, Virtio};
 use redox_driver_sys::{
     dma::{DmaBuffer, Segment},
     model::Host,
@@ -53,6 +54,27 @@ impl Bench {
     pub(crate) fn assert_clean(&self) {
         assert_eq!(self.model.take_violations(), []);
         assert_eq!(self.host.take_faults(), []);
+    }
+}
+
+impl Modelled for Bench {
+    type Controller = BlkController;
+
+    fn host(&self) -> &Host {
+        &self.host
+    }
+
+    fn block(&self, _: DiskId, lba: u64) -> Vec<u8> {
+        let sectors = self.model.sectors_of_a_block();
+        self.model.read(lba * sectors, sectors)
+    }
+
+    fn cut_power(&self) {
+        self.model.power_cut(PowerCut::Lost);
+    }
+
+    fn violations(&self) -> Vec<String> {
+        self.model.take_violations().iter().map(|violation| format!("{violation:?}")).collect()
     }
 }
 
