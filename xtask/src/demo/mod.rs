@@ -7,6 +7,7 @@ mod nvmed;
 mod plot;
 pub(crate) mod report;
 mod runner;
+mod storage;
 mod virtio_blkd;
 
 use anyhow::{Result, bail};
@@ -79,7 +80,8 @@ pub(crate) const fn ours(name: &'static str) -> Expected {
 }
 
 /// All drivers that can be shown.
-pub const DRIVERS: &[Driver] = &[nvmed::DRIVER, ahcid::DRIVER, virtio_blkd::DRIVER, models::DRIVER];
+pub const DRIVERS: &[Driver] =
+    &[nvmed::DRIVER, ahcid::DRIVER, virtio_blkd::DRIVER, storage::DRIVER, models::DRIVER];
 
 /// Finds drivers by name; no names mean all.
 ///
