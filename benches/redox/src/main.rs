@@ -38,11 +38,11 @@ fn main() {
     let console = Console::open(false);
     std::thread::scope(|scope| {
         scope.spawn(|| console.watch(LIMIT));
-        let scheme = DiskScheme { name: scheme };
+        let scheme = DiskScheme { name: scheme, node };
         let mut good = true;
         for job in jobs {
             good &= console.check(&job.to_string(), || {
-                let disk = scheme.open(&node)?;
+                let disk = scheme.open_whole()?;
                 let bytes = disk.metadata().context("the disk's size")?.len();
                 let took = job.run(&disk, bytes)?;
                 console.metric(&format!("{}.seconds", job.label), took.as_secs_f64(), "s");

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-/// A disk scheme by its name, as `disk.pci-0000-00-05.0-nvme`.
+/// A disk scheme by its name, as `disk.pci-0000-00-05.0-nvme`, and one of its disks.
 #[derive(Debug, Clone)]
 pub struct DiskScheme {
     /// The name.
     pub name: String,
+    /// The disk's node.
+    pub node: String,
 }
 
 impl DiskScheme {
@@ -18,6 +20,20 @@ impl DiskScheme {
     #[must_use]
     pub fn path(&self, node: &str) -> PathBuf {
         PathBuf::from(format!("/scheme/{}/{node}", self.name))
+    }
+
+    /// The node of a partition of the disk, counted from 0.
+    #[must_use]
+    pub fn partition(&self, number: usize) -> String {
+        format!("{}p{number}", self.node)
+    }
+
+    /// Opens the whole disk.
+    ///
+    /// # Errors
+    /// What the scheme answers, with the path.
+    pub fn open_whole(&self) -> Result<File> {
+        self.open(&self.node)
     }
 
     /// Opens a node for reading and writing.

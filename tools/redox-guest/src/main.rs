@@ -37,6 +37,9 @@ pub(crate) struct Subject {
     /// Scheme of the disk that may be written, with two partitions
     #[arg(long, default_value = "disk.pci-0000-00-05.0-nvme")]
     scheme: String,
+    /// Number of the disk in either scheme
+    #[arg(long, default_value = "1")]
+    node: String,
     /// Bytes of that disk
     #[arg(long, default_value_t = 64 << 20)]
     bytes: u64,
@@ -53,7 +56,7 @@ pub(crate) struct Subject {
 
 impl Subject {
     fn disk(&self) -> DiskScheme {
-        DiskScheme { name: self.scheme.clone() }
+        DiskScheme { name: self.scheme.clone(), node: self.node.clone() }
     }
 }
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use super::check::with_disks;
 use super::image::{Driver, Recipe, Service};
 use super::parts::{Parts, System};
-use super::programs::{self, BENCH, NULL_DISK, NVMED};
+use super::programs::{self, BENCH, NULL_DISK};
+use super::subject::Subject;
+use super::targets::{FLOOR, verdicts};
 use crate::bench::measure::Count;
 use crate::bench::programs::plugin;
 use crate::bench::report::{self, Entry};
@@ -22,6 +23,9 @@ use crate::rig::{self, Guest, Qemu};
 /// What the user asked for.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Request {
+    /// Drivers to measure
+    #[arg(value_enum, value_name = "DRIVER", default_values_t = [Subject::Nvmed])]
+    drivers: Vec<Subject>,
     /// Interleaved pairs of boots per figure
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     pairs: u16,
@@ -64,27 +68,40 @@ struct Sample {
     window: Option<Window>,
 }
 
-/// Measures, writes `target/bench/nvmed-redox.json` and `.html`, and prints the figures.
+/// Measures, writes `target/bench/DRIVER-redox.json` and `.html`, and prints the figures.
 ///
 /// # Errors
 /// When something is missing or a boot fails.
 pub(super) fn run(request: &Request, target: &Path) -> Result<ExitCode> {
+    let mut good = true;
+    for driver in &request.drivers {
+        good &= measure(request, *driver, target)?;
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether a driver reached its targets.
+fn measure(request: &Request, subject: Subject, target: &Path) -> Result<bool> {
     let system = request.parts.system()?;
-    let wanted = if request.self_check { &[BENCH][..] } else { &[BENCH, NVMED, NULL_DISK] };
+    let program = subject.program();
+    let wanted = if request.self_check { &[BENCH][..] } else { &[BENCH, program, NULL_DISK] };
     let built = programs::obtain(&request.parts, &request.rig, target, wanted)?;
     let [bench, ours @ ..] = &built[..] else { bail!("no program") };
     let plugin = plugin(target)?;
     let qemu = rig::emulator(&request.rig, target)?;
     let (pairs, shrink) = if request.quick { (2, 10) } else { (request.pairs, 1) };
-    let arguments = arguments(shrink);
-    let bench = Service { program: bench, arguments: arguments.clone(), daemon: false };
+    let jobs = arguments(shrink);
+    let on = |disk: Vec<String>| {
+        let arguments = jobs.iter().cloned().chain(disk).collect();
+        Service { program: bench, arguments, daemon: false }
+    };
+    let bench = on(subject.data_arguments());
     // Ours, the peer, and where there is one the floor.
     let sides = match ours {
-        [nvmed, null_disk] => {
-            let driver = Driver::Ours(nvmed.clone());
+        [built, null_disk] => {
+            let driver = Driver::Ours(program, built.clone());
             let floor = Service { program: null_disk, arguments: Vec::new(), daemon: true };
-            let mut on_floor = bench.clone();
-            on_floor.arguments.extend(["--scheme".to_owned(), "disk.null".to_owned()]);
+            let on_floor = on(["--scheme", "disk.null", "--node", "1"].map(str::to_owned).to_vec());
             vec![
                 ("ours", driver.clone(), vec![bench.clone()]),
                 ("upstream", Driver::Upstream, vec![bench]),
@@ -107,12 +124,14 @@ pub(super) fn run(request: &Request, target: &Path) -> Result<ExitCode> {
         images.push((name, image));
     }
     step.done("made");
+    let daemon = program.name;
+    let upstream = format!("upstream's {daemon}");
     let (name, title) = if request.self_check {
-        ("nvmed-redox-self-check", "Upstream's nvmed on Redox against itself")
+        (format!("{daemon}-redox-self-check"), format!("{upstream} on Redox against itself"))
     } else {
-        ("nvmed-redox", "nvmed on Redox beside upstream's")
+        (format!("{daemon}-redox"), format!("{daemon} on Redox beside upstream's"))
     };
-    let boots = Boots { qemu: &qemu, plugin: &plugin, target, system: &system };
+    let boots = Boots { qemu: &qemu, plugin: &plugin, target, system: &system, subject };
     let mut entries = Vec::new();
     for count in [Count::Instructions, Count::Mmio, Count::Nothing] {
         let mut measured = Vec::new();
@@ -132,19 +151,18 @@ pub(super) fn run(request: &Request, target: &Path) -> Result<ExitCode> {
             }
             measured.push(samples);
         }
-        entries.extend(figures(count, &measured, (1, UPSTREAM), &arguments));
-        entries.extend(figures(count, &measured, (2, FLOOR), &arguments));
+        entries.extend(figures(count, &measured, (1, &upstream), &jobs));
+        entries.extend(figures(count, &measured, (2, FLOOR), &jobs));
         // After each kind of boot: what is measured stays, whatever happens to the next.
-        report::write(&target.join("bench"), name, title, &entries)?;
+        report::write(&target.join("bench"), &name, &title, &entries)?;
     }
     print!("{}", report::table(&entries));
-    let verdicts = if request.self_check { Vec::new() } else { verdicts(&entries) };
+    let verdicts = if request.self_check { Vec::new() } else { verdicts(subject, &upstream, &entries) };
     for (reached, what) in &verdicts {
         println!("{}  {what}", if *reached { "REACHED" } else { "MISSED " });
     }
     println!("written to {}", target.join("bench").join(format!("{name}.html")).display());
-    let good = verdicts.iter().all(|(reached, _)| *reached);
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(verdicts.iter().all(|(reached, _)| *reached))
 }
 
 /// The label of a job's marks.
@@ -170,6 +188,7 @@ struct Boots<'a> {
     plugin: &'a Path,
     target: &'a Path,
     system: &'a System,
+    subject: Subject,
 }
 
 impl Boots<'_> {
@@ -179,7 +198,8 @@ impl Boots<'_> {
         let root: PathBuf = guest.directory().join("root.img");
         std::fs::copy(image, &root).with_context(|| format!("cannot copy {}", image.display()))?;
         guest = guest.disk_at("root", &root).null_disk("data", DISK);
-        guest = with_disks(guest, "root", "data").processors(2).deadline(Duration::from_secs(900));
+        guest =
+            self.subject.with_disks(guest, "root", "data").processors(2).deadline(Duration::from_secs(900));
         let counts = guest.directory().join("counts.json");
         if count != Count::Nothing {
             let mmio = if count == Count::Mmio { "on" } else { "off" };
@@ -247,10 +267,6 @@ fn views(count: Count, job: &Job) -> Vec<(&'static str, &'static str, Side)> {
     }
 }
 
-/// Who our driver is compared with.
-const UPSTREAM: &str = "upstream's nvmed";
-const FLOOR: &str = "null-disk, the floor";
-
 /// Entries of one kind of boot, of which each round has the samples of each side, ours first. Nothing comes of a peer that
 /// was not booted.
 fn figures(
@@ -285,49 +301,12 @@ fn figures(
     entries
 }
 
-/// A figure that the project means to reach: the entry's name, what must hold, and whether it does.
-type Target = (&'static str, &'static str, fn(&Entry) -> bool);
-
-/// At most 1.3 times the floor's.
-const NEAR: (&str, fn(&Entry) -> bool) =
-    ("at most 1.3 times the floor's", |entry| entry.ratio.is_some_and(|ratio| ratio <= 1.3));
-
-/// Those that are compared with the floor.
-const FLOOR_TARGETS: [Target; 3] = [
-    ("1 MiB seqread, 1 thread: instructions", NEAR.0, NEAR.1),
-    ("4 KiB randread, 1 thread: instructions", NEAR.0, NEAR.1),
-    ("4 KiB randread, 32 threads: instructions", NEAR.0, NEAR.1),
-];
-
-/// Those that are compared with upstream's driver.
-const TARGETS: [Target; 6] = [
-    ("1 MiB seqread, 1 thread: throughput", "at least 5 times upstream's", |entry| {
-        entry.ratio.is_some_and(|ratio| ratio >= 5.0)
-    }),
-    ("4 KiB randread, 32 threads: rate", "at least 2.5 times upstream's", |entry| {
-        entry.ratio.is_some_and(|ratio| ratio >= 2.5)
-    }),
-    ("4 KiB randread, 1 thread: instructions", "at most 0.8 times upstream's", |entry| {
-        entry.ratio.is_some_and(|ratio| ratio <= 0.8)
-    }),
-    ("4 KiB randread, 1 thread: MMIO", "at most 3", |entry| entry.ours.is_some_and(|ours| ours <= 3.0)),
-    ("4 KiB randread, 32 threads: MMIO", "at most 3", |entry| entry.ours.is_some_and(|ours| ours <= 3.0)),
-    ("1 MiB seqread, 1 thread: MMIO", "at most 3", |entry| entry.ours.is_some_and(|ours| ours <= 3.0)),
-];
-
-fn verdicts(entries: &[Entry]) -> Vec<(bool, String)> {
-    let all = TARGETS.iter().map(|target| (UPSTREAM, target));
-    all.chain(FLOOR_TARGETS.iter().map(|target| (FLOOR, target)))
-        .filter_map(|(peer, (name, says, holds))| {
-            let entry = entries.iter().find(|entry| entry.name == *name && entry.peer_name == peer)?;
-            Some((holds(entry), format!("{name}: {says}")))
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::subject::ALL;
     use super::*;
+
+    const UPSTREAM: &str = "upstream's";
 
     fn samples(cost: u64, count: Count) -> Vec<Sample> {
         let window = Window { label: 1, kernel: 600 * cost, user: 400 * cost, mmio: Some(2 * cost) };
@@ -363,13 +342,15 @@ mod tests {
 
     #[test]
     fn every_target_is_measured_and_can_be_missed() {
-        let reached = |entries: &[Entry]| verdicts(entries).into_iter().map(|(reached, _)| reached).collect();
-        const ALL: usize = TARGETS.len() + FLOOR_TARGETS.len();
-        let good: Vec<bool> = reached(&all(1, 5, 1));
-        assert_eq!(good, [true; ALL]);
-        let bad: Vec<bool> = reached(&all(500, 500, 5));
-        assert_eq!(bad, [false; ALL]);
-        assert!(verdicts(&[]).is_empty());
+        for (subject, count) in ALL.into_iter().zip([9, 6, 6]) {
+            let reached = |entries: &[Entry]| {
+                let verdicts = verdicts(subject, UPSTREAM, entries).into_iter();
+                verdicts.map(|(reached, _)| reached).collect::<Vec<_>>()
+            };
+            assert_eq!(reached(&all(1, 5, 1)), vec![true; count]);
+            assert_eq!(reached(&all(500, 500, 5)), vec![false; count]);
+            assert!(reached(&[]).is_empty());
+        }
     }
 
     #[test]

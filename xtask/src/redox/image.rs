@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::initfs::Initfs;
 use super::parts::System;
-use super::programs::{NVMED, Program};
+use super::programs::Program;
 use crate::process::output;
 use crate::workspace;
 
@@ -26,8 +26,8 @@ const SERVICES: &str = "usr/lib/init.d";
 pub(super) enum Driver {
     /// The one that the user's initfs has.
     Upstream,
-    /// Ours: the built program.
-    Ours(PathBuf),
+    /// Ours: what it is called, and the built program.
+    Ours(Program, PathBuf),
 }
 
 /// A program that init starts.
@@ -106,8 +106,8 @@ impl Recipe<'_> {
         let mut size = copy_tree(&self.system.base, &tree)?;
         size += self.put(&tree, "usr/lib/boot/kernel", &fs_read(&self.system.kernel)?, 0o644)?;
         let mut initfs = read_initfs(&self.system.initfs)?;
-        if let Driver::Ours(program) = &self.driver {
-            install(&mut initfs, NVMED, program, self.arguments)?;
+        if let Driver::Ours(daemon, program) = &self.driver {
+            install(&mut initfs, *daemon, program, self.arguments)?;
         }
         size += self.put(&tree, "usr/lib/boot/initfs", &initfs.write()?, 0o644)?;
         for (index, service) in self.services.iter().enumerate() {
@@ -256,7 +256,7 @@ mod tests {
         let program = file("disk-check", b"program");
         let recipe = Recipe {
             system: &system,
-            driver: Driver::Ours(file("nvmed", b"our driver")),
+            driver: Driver::Ours(Program { package: "nvmed", name: "nvmed" }, file("nvmed", b"our driver")),
             arguments: &["--log-level", "off"],
             services: vec![Service { program: &program, arguments: vec!["raw".to_owned()], daemon: false }],
         };

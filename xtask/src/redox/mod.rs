@@ -8,6 +8,8 @@ pub mod initfs;
 mod parts;
 mod plans;
 mod programs;
+mod subject;
+mod targets;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +20,7 @@ use clap::{Args, Subcommand};
 
 use self::initfs::{Initfs, Node};
 use self::parts::Parts;
-use self::programs::NVMED;
+use self::subject::Subject;
 use crate::rig;
 
 /// What the user asked for.
@@ -27,6 +29,9 @@ use crate::rig;
 pub struct Request {
     #[command(subcommand)]
     task: Option<Task>,
+    /// Drivers to try; all of them when none is named
+    #[arg(value_enum, value_name = "DRIVER")]
+    drivers: Vec<Subject>,
     /// Boot only the guests with these names
     #[arg(long, value_name = "GUEST")]
     only: Vec<String>,
@@ -41,9 +46,9 @@ pub struct Request {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Put our storage driver into an initfs in place of upstream's; without --out, list what an initfs has
+    /// Put our storage drivers into an initfs in place of upstream's; without --out, list what an initfs has
     Initfs(InitfsRequest),
-    /// Measure our driver beside upstream's; writes target/bench/nvmed-redox.json
+    /// Measure our driver beside upstream's; writes target/bench/DRIVER-redox.json
     Bench(bench::Request),
 }
 
@@ -55,6 +60,9 @@ struct InitfsRequest {
     /// Where the new one goes
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// The driver that is put there; can be given again
+    #[arg(long = "driver", value_enum, value_name = "DRIVER", default_values_t = [Subject::Nvmed])]
+    drivers: Vec<Subject>,
     #[command(flatten)]
     parts: Parts,
     #[command(flatten)]
@@ -68,7 +76,10 @@ struct InitfsRequest {
 pub fn run(request: &Request, target: &Path) -> Result<ExitCode> {
     match &request.task {
         None => {
-            let selection = check::Selection { only: request.only.clone(), upstream: request.upstream };
+            let drivers =
+                if request.drivers.is_empty() { subject::ALL.to_vec() } else { request.drivers.clone() };
+            let selection =
+                check::Selection { drivers, only: request.only.clone(), upstream: request.upstream };
             check::run(&request.parts, &request.rig, &selection, target)
         }
         Some(Task::Initfs(request)) => make_initfs(request, target).map(|()| ExitCode::SUCCESS),
@@ -82,8 +93,11 @@ fn make_initfs(request: &InitfsRequest, target: &Path) -> Result<()> {
         list(&initfs);
         return Ok(());
     };
-    for program in &programs::obtain(&request.parts, &request.rig, target, &[NVMED])? {
-        println!("{}", image::install(&mut initfs, NVMED, program, &[])?);
+    let daemons: Vec<_> = request.drivers.iter().map(|driver| driver.program()).collect();
+    for (daemon, program) in
+        daemons.iter().zip(programs::obtain(&request.parts, &request.rig, target, &daemons)?)
+    {
+        println!("{}", image::install(&mut initfs, *daemon, &program, &[])?);
     }
     let bytes = initfs.write()?;
     // What was written is what will be read at boot.

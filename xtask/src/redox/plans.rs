@@ -29,9 +29,9 @@ const fn boot(
 
 /// All boots, in order.
 pub(super) const BOOTS: &[Boot] = &[
-    boot("redox-smp1", "RedoxFS on nvmed, one processor", "boot raw", one, &[ROOT, FILE, RAW, RANDOM]),
+    boot("redox-smp1", "RedoxFS on one processor", "boot raw", one, &[ROOT, FILE, RAW, RANDOM]),
     boot("redox-smp2", "A disk from its clients' side", "boot raw nodes errors clients calls", two, CLIENTS),
-    boot("redox-smp4", "RedoxFS on nvmed, four processors", "boot raw", four, &[ROOT, FILE, RAW, RANDOM]),
+    boot("redox-smp4", "RedoxFS on four processors", "boot raw", four, &[ROOT, FILE, RAW, RANDOM]),
     boot("redox-power", "Written, synced, power cut", "power", power, WRITTEN),
     Boot {
         after: Some("redox-power"),
@@ -76,7 +76,7 @@ const WRITTEN: &[Expected] =
     &[always("a disk is written and synced"), always("a file is written and synced"), FLUSHED];
 
 /// The host sees whether flushes come down to the device.
-pub(super) const FLUSHED: Expected = ours("syncs reach the controller");
+pub(super) const FLUSHED: Expected = ours("syncs reach the device");
 
 const OUTLIVED: &[Expected] =
     &[always("the disk's data outlived a power cut"), always("the file outlived a power cut")];

@@ -14,15 +14,13 @@ use crate::progress::Step;
 use crate::rig;
 
 /// A program and the crate that has it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Program {
     pub(super) package: &'static str,
     pub(super) name: &'static str,
 }
 
-/// The daemon under test.
-pub(super) const NVMED: Program = Program { package: "nvmed", name: "nvmed" };
-/// What checks it from its clients' side.
+/// What checks a daemon from its clients' side.
 pub(super) const DISK_CHECK: Program = Program { package: "redox-guest", name: "disk-check" };
 /// A disk that does nothing, behind the same front end.
 pub(super) const NULL_DISK: Program = Program { package: "null-disk", name: "null-disk" };

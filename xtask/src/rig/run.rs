@@ -37,8 +37,17 @@ pub struct Host<'a> {
     pub trace: &'a Path,
 }
 
+/// What QEMU counted of a disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskUse {
+    /// Its back end, or its device where that has no name.
+    pub name: String,
+    /// Flushes that its device was asked for. QEMU's NVMe controller does not count them.
+    pub flushes: u64,
+}
+
 /// How a run ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outcome {
     /// The script's results, in order.
     pub checks: Vec<Check>,
@@ -46,6 +55,8 @@ pub struct Outcome {
     pub metrics: Vec<Metric>,
     /// The script's remarks.
     pub notes: Vec<String>,
+    /// What the disks were asked for, when the guest had a system of its own.
+    pub disks: Vec<DiskUse>,
     /// The script's exit status.
     pub status: i32,
     /// From QEMU's start to the script's first line.
@@ -120,15 +131,7 @@ impl Guest<'_> {
         started: Instant,
         observe: &mut dyn FnMut(&Message),
     ) -> Result<Outcome> {
-        let mut outcome = Outcome {
-            checks: Vec::new(),
-            metrics: Vec::new(),
-            notes: Vec::new(),
-            status: -1,
-            boot: Duration::ZERO,
-            elapsed: Duration::ZERO,
-            directory: self.directory.clone(),
-        };
+        let mut outcome = Outcome { status: -1, directory: self.directory.clone(), ..Outcome::default() };
         let mut heard = Instant::now();
         let mut checked = started;
         let mut serial_length = 0;
@@ -163,7 +166,10 @@ impl Guest<'_> {
                             System::Linux { .. } => {
                                 qemu.end(POWER_OFF)?;
                             }
-                            System::Disk => qemu.cut(),
+                            System::Disk => {
+                                outcome.disks = disks(&mut qmp)?;
+                                qemu.cut();
+                            }
                         }
                         outcome.elapsed = started.elapsed();
                         return Ok(outcome);
@@ -225,6 +231,22 @@ impl Guest<'_> {
     }
 }
 
+/// Asks QEMU what its disks have done.
+fn disks(qmp: &mut Qmp) -> Result<Vec<DiskUse>> {
+    let answer = qmp.execute("query-blockstats", &Value::Object(serde_json::Map::new()))?;
+    let disks = answer.as_array().context("query-blockstats returns no list")?;
+    Ok(disks.iter().map(disk_use).collect())
+}
+
+fn disk_use(disk: &Value) -> DiskUse {
+    let text = |key: &str| disk.get(key).and_then(Value::as_str);
+    let flushes = disk.pointer("/stats/flush_operations").and_then(Value::as_u64);
+    DiskUse {
+        name: text("node-name").or_else(|| text("qdev")).unwrap_or("?").to_owned(),
+        flushes: flushes.unwrap_or(0),
+    }
+}
+
 /// A QEMU that does not outlive its owner.
 struct Running(Child);
 
@@ -254,5 +276,18 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.cut();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flushes_are_counted_by_disk() {
+        let disk = serde_json::json!({"node-name": "data", "stats": {"flush_operations": 3}});
+        assert_eq!(disk_use(&disk), DiskUse { name: "data".to_owned(), flushes: 3 });
+        let disk = serde_json::json!({"qdev": "/machine/x", "stats": {}});
+        assert_eq!(disk_use(&disk), DiskUse { name: "/machine/x".to_owned(), flushes: 0 });
     }
 }

@@ -24,9 +24,9 @@ fn root(subject: &Subject) -> Result<String> {
     if processes.is_empty() {
         bail!("no process is called {}", subject.driver);
     }
-    let disk = DiskScheme { name: subject.root.clone() };
+    let disk = DiskScheme { name: subject.root.clone(), ..subject.disk() };
     // The file system has it open.
-    refused("open its disk", disk.try_open("1"), ENOLCK)?;
+    refused("open its disk", disk.try_open(&disk.node), ENOLCK)?;
     let driver = disk.driver().context("this is no driver of ours")?;
     if !processes.contains(&driver) {
         bail!("process {driver} is none of {processes:?}, which are called {}", subject.driver);

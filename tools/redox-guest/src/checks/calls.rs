@@ -44,7 +44,7 @@ fn ranges(disk: &File, verb: u64, offset: u64, length: u64) -> std::io::Result<u
 
 fn limits(subject: &Subject) -> Result<String> {
     let [block, physical, _, most, granularity, read_only, ..] =
-        numbers::<LIMITS_FIELDS>(&subject.disk().open("1")?, LIMITS)?;
+        numbers::<LIMITS_FIELDS>(&subject.disk().open_whole()?, LIMITS)?;
     same("block size", block, 512)?;
     same("read-only", read_only, 0)?;
     if most < block || granularity == 0 || physical < block {
@@ -77,7 +77,7 @@ fn verify(disk: &File, mut inside: impl FnMut(&[u8]) -> Result<()>) -> Result<()
 }
 
 fn discard(subject: &Subject) -> Result<String> {
-    let disk = subject.disk().open("1")?;
+    let disk = subject.disk().open_whole()?;
     fill(&disk)?;
     disk.sync_all().context("sync")?;
     same("answer", ranges(&disk, DISCARD, RANGE.0, RANGE.1).context("discard")?, 0)?;
@@ -87,7 +87,7 @@ fn discard(subject: &Subject) -> Result<String> {
 }
 
 fn write_zeroes(subject: &Subject) -> Result<String> {
-    let disk = subject.disk().open("1")?;
+    let disk = subject.disk().open_whole()?;
     fill(&disk)?;
     same("answer", ranges(&disk, WRITE_ZEROES, RANGE.0, RANGE.1).context("write zeroes")?, 0)?;
     verify(&disk, |chunk| {
@@ -100,7 +100,7 @@ fn write_zeroes(subject: &Subject) -> Result<String> {
 }
 
 fn statistics(subject: &Subject) -> Result<String> {
-    let disk = subject.disk().open("1")?;
+    let disk = subject.disk().open_whole()?;
     let before = numbers::<COUNTERS>(&disk, STATISTICS)?;
     let mut buffer = vec![0; 64 << 10];
     for index in 0..10 {
@@ -124,7 +124,7 @@ fn statistics(subject: &Subject) -> Result<String> {
 }
 
 fn senseless(subject: &Subject) -> Result<String> {
-    let disk = subject.disk().open("1")?;
+    let disk = subject.disk().open_whole()?;
     // Not a constant: the kernel lends no read-only memory to a scheme.
     let mut numbers = [[0; 8]; 2].concat();
     refused("verb 99", system::call_write(&disk, &numbers, 99), EOPNOTSUPP)?;

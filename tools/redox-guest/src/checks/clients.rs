@@ -14,14 +14,14 @@ use crate::Subject;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client {
     check: &'static str,
-    node: &'static str,
+    partition: usize,
     seed: u64,
 }
 
 /// Both.
 pub(crate) const CLIENTS: [Client; 2] = [
-    Client { check: "client-a", node: "1p0", seed: 101 },
-    Client { check: "client-b", node: "1p1", seed: 102 },
+    Client { check: "client-a", partition: 0, seed: 101 },
+    Client { check: "client-b", partition: 1, seed: 102 },
 ];
 
 /// Bytes that each client works on, and the most of one transfer.
@@ -38,7 +38,7 @@ fn both(subject: &Subject) -> Result<String> {
     let mut children = Vec::new();
     for client in CLIENTS {
         let child = Command::new(&program)
-            .args(["--scheme", &subject.scheme, client.check])
+            .args(["--scheme", &subject.scheme, "--node", &subject.node, client.check])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -48,7 +48,7 @@ fn both(subject: &Subject) -> Result<String> {
     for (client, child) in children {
         let output = child.wait_with_output().with_context(|| format!("wait for {}", client.check))?;
         if !output.status.success() {
-            bail!("{}: {}", client.node, String::from_utf8_lossy(&output.stdout).trim());
+            bail!("partition {}: {}", client.partition, String::from_utf8_lossy(&output.stdout).trim());
         }
     }
     Ok(format!("{STEPS} transfers of up to {} KiB each", MOST >> 10))
@@ -56,7 +56,8 @@ fn both(subject: &Subject) -> Result<String> {
 
 /// What a client does: writes at random places, reads at others, and in the end everything.
 pub(crate) fn client(subject: &Subject, client: Client) -> Result<()> {
-    let disk = subject.disk().open(client.node)?;
+    let disk = subject.disk();
+    let disk = disk.open(&disk.partition(client.partition))?;
     let mut random = fastrand::Rng::with_seed(client.seed);
     let mut buffer = vec![0; MOST];
     // The generation that was last written to each block.

@@ -22,30 +22,34 @@ pub(crate) fn run(console: &Console, subject: &Subject) -> bool {
 }
 
 fn paths(disk: &DiskScheme) -> Result<String> {
-    let names = ["0", "2", "99", "1p2", "1p99", "2p0", "x", "1p", "p0", "1x", "1p0p0", "-1", "4294967297"];
-    for name in names {
+    let node = &disk.node;
+    let of_disk = ["p2", "p99", "p", "x", "p0p0"].map(|end| format!("{node}{end}"));
+    let others = ["0", "1", "2", "99", "2p0", "x", "p0", "-1", "4294967297"].map(str::to_owned);
+    let names: Vec<String> = of_disk.into_iter().chain(others).filter(|name| name != node).collect();
+    for name in &names {
         refused(name, disk.try_open(name), ENOENT)?;
     }
     Ok(format!("{} names", names.len()))
 }
 
 fn exclusive(disk: &DiskScheme) -> Result<String> {
-    let whole = disk.open("1")?;
-    for node in ["1", "1p0", "1p1"] {
+    let [one, other] = [0, 1].map(|number| disk.partition(number));
+    let whole = disk.open_whole()?;
+    for node in [&disk.node, &one, &other] {
         refused(node, disk.try_open(node), ENOLCK)?;
     }
     drop(whole);
-    let first = disk.open("1p0")?;
-    let second = disk.open("1p1")?;
-    refused("1 beside its partitions", disk.try_open("1"), ENOLCK)?;
-    refused("1p1 again", disk.try_open("1p1"), ENOLCK)?;
+    let first = disk.open(&one)?;
+    let second = disk.open(&other)?;
+    refused("the disk beside its partitions", disk.try_open(&disk.node), ENOLCK)?;
+    refused("a partition again", disk.try_open(&other), ENOLCK)?;
     drop((first, second));
-    drop(disk.open("1")?);
+    drop(disk.open_whole()?);
     Ok("and again after they were closed".to_owned())
 }
 
 fn unaligned(disk: &DiskScheme) -> Result<String> {
-    let node = disk.open("1p1")?;
+    let node = disk.open(&disk.partition(1))?;
     let mut buffer = vec![0; 2 * BLOCK];
     let cases = [(1, 0), (BLOCK - 1, 0), (BLOCK + 1, 0), (BLOCK, 1), (BLOCK, BLOCK as u64 / 2), (100, 100)];
     for (length, offset) in cases {
@@ -57,7 +61,7 @@ fn unaligned(disk: &DiskScheme) -> Result<String> {
 }
 
 fn end(disk: &DiskScheme, bytes: u64) -> Result<String> {
-    let node: File = disk.open("1")?;
+    let node: File = disk.open_whole()?;
     let mut buffer = vec![0; 4 * BLOCK];
     let block = BLOCK as u64;
     same("bytes read at the end", node.read_at(&mut buffer, bytes).context("read at the end")?, 0)?;

@@ -61,8 +61,9 @@ impl std::fmt::Display for Told {
 
 /// Kills the driver under load.
 pub(super) fn under_load(console: &Console, subject: &Subject, kills: usize) -> Result<Told> {
-    let reader = subject.disk().open("1p0")?;
-    let writer = subject.disk().open("1p1")?;
+    let disk = subject.disk();
+    let reader = disk.open(&disk.partition(0))?;
+    let writer = disk.open(&disk.partition(1))?;
     let mut buffer = vec![0; TRANSFER];
     for offset in (0..SPAN).step_by(TRANSFER) {
         pattern::fill(GENERATION, offset, &mut buffer);

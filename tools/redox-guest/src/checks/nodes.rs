@@ -24,20 +24,21 @@ fn listing(subject: &Subject) -> Result<String> {
         let entry = entry.with_context(|| format!("list {}", path.display()))?;
         names.insert(entry.file_name().to_string_lossy().into_owned());
     }
-    let expected = ["1", "1p0", "1p1"].map(str::to_owned);
+    let expected = expected(subject).map(|(node, _)| node);
     same("names", names, BTreeSet::from(expected.clone()))?;
     Ok(expected.join(" "))
 }
 
 /// The disk, and two partitions that share what is behind the gaps.
-fn expected(subject: &Subject) -> [(&'static str, u64); 3] {
+fn expected(subject: &Subject) -> [(String, u64); 3] {
+    let disk = subject.disk();
     let partition = subject.bytes / 2 - subject.gap;
-    [("1", subject.bytes), ("1p0", partition), ("1p1", partition)]
+    [(disk.node.clone(), subject.bytes), (disk.partition(0), partition), (disk.partition(1), partition)]
 }
 
 fn sizes(subject: &Subject) -> Result<String> {
     for (node, size) in expected(subject) {
-        let mut file = subject.disk().open(node)?;
+        let mut file = subject.disk().open(&node)?;
         let data = file.metadata().with_context(|| format!("fstat of {node}"))?;
         same(&format!("fstat's size of {node}"), data.len(), size)?;
         let end = file.seek(SeekFrom::End(0)).with_context(|| format!("seek to the end of {node}"))?;
@@ -49,7 +50,7 @@ fn sizes(subject: &Subject) -> Result<String> {
 fn paths(subject: &Subject) -> Result<String> {
     let mut seen = Vec::new();
     for (node, _) in expected(subject) {
-        let file = subject.disk().open(node)?;
+        let file = subject.disk().open(&node)?;
         let path = system::path(&file).with_context(|| format!("fpath of {node}"))?;
         same("fpath", path.clone(), format!("{}:{node}", subject.scheme))?;
         seen.push(path);

@@ -32,7 +32,7 @@ pub(crate) fn run(console: &Console, subject: &Subject) -> bool {
 }
 
 fn write_disk(subject: &Subject) -> Result<String> {
-    let disk = subject.disk().open("1")?;
+    let disk = subject.disk().open_whole()?;
     let mut chunk = vec![0; CHUNK];
     for offset in (0..subject.bytes).step_by(CHUNK) {
         pattern::fill(GENERATION, offset, &mut chunk);
@@ -52,7 +52,7 @@ fn write_file() -> Result<String> {
 }
 
 fn verify_disk(subject: &Subject) -> Result<String> {
-    let disk = subject.disk().open("1")?;
+    let disk = subject.disk().open_whole()?;
     let mut chunk = vec![0; CHUNK];
     for offset in (0..subject.bytes).step_by(CHUNK) {
         disk.read_exact_at(&mut chunk, offset).with_context(|| format!("read at {offset:#x}"))?;

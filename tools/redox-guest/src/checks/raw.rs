@@ -22,7 +22,7 @@ pub(crate) fn run(console: &Console, subject: &Subject) -> bool {
 }
 
 fn sequential(subject: &Subject, contents: &mut Vec<u8>) -> Result<String> {
-    let disk = subject.disk().open("1")?;
+    let disk = subject.disk().open_whole()?;
     let mut hash = Sha256::new();
     let mut chunk = vec![0; CHUNK];
     for offset in (0..subject.bytes).step_by(CHUNK) {
@@ -36,7 +36,7 @@ fn sequential(subject: &Subject, contents: &mut Vec<u8>) -> Result<String> {
 }
 
 fn random(subject: &Subject, contents: &[u8]) -> Result<String> {
-    let disk = subject.disk().open("1")?;
+    let disk = subject.disk().open_whole()?;
     let mut random = fastrand::Rng::with_seed(1);
     let mut bytes = 0_usize;
     for _ in 0..READS {
