@@ -73,6 +73,9 @@ impl Core {
             self.violate(Violation::Register { offset, len });
             return;
         };
+        // A table may take another's place in one access, not in two halves.
+        let halves = len == 4 && (0..MOST_SEGMENTS).any(|segment| base_of(segment) == register);
+        self.unless_in_use(halves && self.control.iommu_en(), register);
         let value = match (len, offset & 4) {
             (8, _) => value,
             (_, 0) => old & !0xffff_ffff | value & 0xffff_ffff,
@@ -126,7 +129,6 @@ impl Core {
     }
 
     fn write_device_table(&mut self, segment: usize, offset: u64, value: u64) {
-        self.unless_in_use(self.control.iommu_en(), offset);
         let base = DeviceTableBase::from(value);
         // Segments have less room the more there may be of them: together 64 Ki entries.
         let most = if segment == 0 { 0x1ff } else { 0xff };
@@ -162,23 +164,22 @@ impl Core {
     /// it is disabled and enabled again.
     fn follow_control(&mut self, bus: &mut dyn Bus, old: Control) {
         let events = |control: Control| control.iommu_en() && control.event_log_en();
-        if events(old) != events(self.control) {
-            let run = events(self.control) && !self.status.event_overflow();
-            let stuck = if run { LifecycleFault::EventsNeverRun } else { LifecycleFault::EventsNeverStop };
-            if !self.broken(stuck) {
-                self.status = self.status.with_event_log_run(run);
-            }
+        let (before, now) = (events(old), events(self.control));
+        if now && !before && !self.status.event_overflow() && !self.broken(LifecycleFault::EventsNeverRun) {
+            self.status = self.status.with_event_log_run(true);
+        }
+        if !now && self.status.event_log_run() && !self.broken(LifecycleFault::EventsNeverStop) {
+            self.status = self.status.with_event_log_run(false);
         }
         let commands = |control: Control| control.iommu_en() && control.cmd_buf_en();
-        if commands(old) != commands(self.control) {
-            let run = commands(self.control);
-            let stuck =
-                if run { LifecycleFault::CommandsNeverRun } else { LifecycleFault::CommandsNeverStop };
-            if !self.broken(stuck) {
-                self.status = self.status.with_cmd_buf_run(run);
-                self.hung = false;
-                self.commands_written(bus);
-            }
+        let (before, now) = (commands(old), commands(self.control));
+        if now && !before && !self.broken(LifecycleFault::CommandsNeverRun) {
+            self.status = self.status.with_cmd_buf_run(true);
+            self.hung = false;
+            self.commands_written(bus);
+        }
+        if !now && self.status.cmd_buf_run() && !self.broken(LifecycleFault::CommandsNeverStop) {
+            self.status = self.status.with_cmd_buf_run(false);
         }
     }
 

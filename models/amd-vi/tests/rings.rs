@@ -132,6 +132,7 @@ fn registers_are_what_they_are() {
     bench.write(registers::COMMAND_TAIL, 4096);
     bench.control(|control| control);
     bench.write(registers::DEVICE_TABLE_BASE, 0);
+    half(registers::DEVICE_TABLE_BASE).write(0);
     bench.write(registers::COMMAND_HEAD, 0);
     assert_eq!(
         bench.unit.take_violations(),

@@ -7,18 +7,18 @@ use amd_vi_spec::{
     Command, DeviceTableEntry, DomainId, Event, InvalidatePagesRange, PageEntry, SizedRange,
     registers::{self, ExclusionBase, ExclusionLimit},
 };
-use model_amd_vi::{Config, FaultPlan, LifecycleFault, Violation};
+use model_amd_vi::{Config, FaultPlan, LifecycleFault, Tables, Violation};
 use redox_driver_sys::{dma::DmaBuffer, model::DmaFault};
-use support::{Bench, DEVICE, OTHER, Tables};
+use support::{Bench, DEVICE, OTHER};
 
 const DOMAIN: DomainId = DomainId(7);
 
 /// A device in a domain with one page at 0x5000.
 fn translated(levels: u8) -> (Bench, Tables, DmaBuffer) {
     let bench = Bench::enabled(Config::default());
-    let mut tables = Tables::new(&bench.memory, levels);
+    let mut tables = Tables::new(&bench.memory, levels).unwrap();
     let page = bench.memory.allocate(4096).unwrap();
-    tables.map(&bench.memory, 0x5000, &page);
+    tables.map(0x5000, &page).unwrap();
     bench.set_device(DEVICE, DeviceTableEntry::translated(DOMAIN, tables.root(), levels));
     (bench, tables, page)
 }
@@ -65,8 +65,8 @@ fn tables_of_every_depth_translate() {
 fn pages_are_what_they_allow() {
     let (bench, mut tables, page) = translated(3);
     let target = page.addr().get();
-    tables.set(&bench.memory, 0x6000, 1, PageEntry::page(target, true, false));
-    tables.set(&bench.memory, 0x7000, 1, PageEntry::page(target, false, true));
+    tables.set(0x6000, 1, PageEntry::page(target, true, false)).unwrap();
+    tables.set(0x7000, 1, PageEntry::page(target, false, true)).unwrap();
     bench.machine.dma_read(DEVICE, 0x6000, &mut [0; 4]).unwrap();
     assert!(write(&bench, 0x6000).is_err());
     write(&bench, 0x7000).unwrap();
@@ -87,13 +87,13 @@ fn pages_are_what_they_allow() {
 #[test]
 fn large_pages_translate_and_their_entries_must_be_the_same() {
     let bench = Bench::enabled(Config::default());
-    let mut tables = Tables::new(&bench.memory, 4);
+    let mut tables = Tables::new(&bench.memory, 4).unwrap();
     let large = bench.memory.allocate_aligned(1 << 21, 1 << 21).unwrap();
     let target = large.addr().get();
-    tables.set(&bench.memory, 0x4020_0000, 2, PageEntry::page(target, true, true));
+    tables.set(0x4020_0000, 2, PageEntry::page(target, true, true)).unwrap();
     let sized = PageEntry::sized_page(SizedRange::containing(target, 16).unwrap(), true, true);
     for page in 0..16 {
-        tables.set(&bench.memory, 0x1_0000 + page * 0x1000, 1, sized);
+        tables.set(0x1_0000 + page * 0x1000, 1, sized).unwrap();
     }
     bench.set_device(DEVICE, DeviceTableEntry::translated(DOMAIN, tables.root(), 4));
     write(&bench, 0x4020_0000 + 0x12_3456).unwrap();
@@ -101,7 +101,7 @@ fn large_pages_translate_and_their_entries_must_be_the_same() {
     write(&bench, 0x1_fff0).unwrap();
     assert_eq!(large.read::<[u8; 4]>(0xfff0).unwrap(), *b"data");
     bench.assert_clean();
-    tables.set(&bench.memory, 0x1_8000, 1, PageEntry::page(target, true, true));
+    tables.set(0x1_8000, 1, PageEntry::page(target, true, true)).unwrap();
     bench.control(|control| control.with_iommu_en(false));
     let mut bench = bench;
     bench.control(|control| control);
@@ -114,7 +114,7 @@ fn large_pages_translate_and_their_entries_must_be_the_same() {
 fn translations_are_remembered_until_they_are_invalidated() {
     let (mut bench, mut tables, page) = translated(3);
     write(&bench, 0x5000).unwrap();
-    let (table, index) = tables.map(&bench.memory, 0x6000, &page);
+    let (table, index) = tables.map(0x6000, &page).unwrap();
     write(&bench, 0x6000).unwrap();
     tables.tables[table].write(index, 0);
     tables.tables[table].write(index - 1, 0);
@@ -136,8 +136,8 @@ fn tables_are_remembered_apart_from_pages() {
     let (mut bench, mut tables, page) = translated(3);
     write(&bench, 0x5000).unwrap();
     // The table of the page goes, another takes its place.
-    let other = Tables::new(&bench.memory, 1);
-    tables.set(&bench.memory, 0, 2, PageEntry::table(other.root(), 1));
+    let other = Tables::new(&bench.memory, 1).unwrap();
+    tables.set(0, 2, PageEntry::table(other.root(), 1)).unwrap();
     let range = InvalidatePagesRange::of(SizedRange::containing(0x5000, 13).unwrap());
     bench.submit(&[Command::invalidate_iommu_pages(DOMAIN, range, false)]);
     write(&bench, 0x5000).unwrap();
@@ -151,11 +151,11 @@ fn tables_are_remembered_apart_from_pages() {
 #[test]
 fn what_is_absent_is_remembered_where_the_unit_does_so() {
     let bench = Bench::enabled(Config { not_present_cached: true, ..Config::default() });
-    let mut tables = Tables::new(&bench.memory, 3);
+    let mut tables = Tables::new(&bench.memory, 3).unwrap();
     let page = bench.memory.allocate(4096).unwrap();
     bench.set_device(DEVICE, DeviceTableEntry::translated(DOMAIN, tables.root(), 3));
     assert!(write(&bench, 0x5000).is_err());
-    tables.map(&bench.memory, 0x5000, &page);
+    tables.map(0x5000, &page).unwrap();
     assert!(write(&bench, 0x5000).is_err());
     let mut bench = bench;
     bench.submit(&[Command::invalidate_iommu_pages(DOMAIN, InvalidatePagesRange::ALL, false)]);
@@ -187,7 +187,7 @@ fn entries_that_are_not_legal_are_told() {
         [Event::IllegalDevTableEntry { device: DEVICE, address: 0x5000, .. }]
     ));
     assert_eq!(bench.unit.take_violations(), [Violation::DeviceTableEntry(DEVICE)]);
-    let other = Tables::new(&bench.memory, 2);
+    let other = Tables::new(&bench.memory, 2).unwrap();
     bench.set_device(OTHER, DeviceTableEntry::translated(DOMAIN, tables.root(), 3));
     bench.machine.dma_write(OTHER, 0x5000, &[0]).unwrap();
     let third = amd_vi_spec::DeviceId(0x30);
@@ -199,7 +199,7 @@ fn entries_that_are_not_legal_are_told() {
 #[test]
 fn interrupt_addresses_are_no_memory() {
     let (bench, mut tables, page) = translated(3);
-    tables.map(&bench.memory, 0xfee0_0000 & 0x3f_ffff, &page);
+    tables.map(0xfee0_0000 & 0x3f_ffff, &page).unwrap();
     assert!(bench.machine.dma_read(DEVICE, 0xfee0_0000, &mut [0; 4]).is_err());
     assert!(bench.machine.dma_write(DEVICE, 0xfee0_0000, &[0; 8]).is_err());
     assert!(matches!(

@@ -91,6 +91,14 @@ impl DeviceMap {
         self.get(device).map(|setting| setting.alias.unwrap_or(device))
     }
 
+    /// Whether a device from `first` to `last` sends requests under the name `requester`.
+    pub fn is_requester_of(&self, requester: DeviceId, first: DeviceId, last: DeviceId) -> bool {
+        let own = (first..=last).contains(&requester) && self.requester(requester) == Some(requester);
+        own || self.ranges.iter().any(|(&start, &(end, setting))| {
+            setting.alias == Some(requester) && start <= last && first <= end
+        })
+    }
+
     /// Every DeviceID that requests may carry, and what is to be set for it in the device table, in order.
     pub fn requesters(&self) -> Vec<(DeviceId, DteSetting)> {
         let mut requesters = BTreeMap::new();

@@ -2,12 +2,12 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "each test crate uses its part")]
 
 use amd_vi_spec::{
-    Command, Control, DeviceId, DeviceTableEntry, Event, EventLogEntry, PageEntry, page_table,
+    Command, Control, DeviceId, DeviceTableEntry, Event, EventLogEntry,
     registers::{self, DeviceTableBase, RingBase, Status},
 };
 use model_amd_vi::{Config, Handle, Machine};
 use redox_driver_sys::{
-    dma::{DmaAllocator, DmaBuffer, DmaSlice},
+    dma::{DmaAllocator, DmaSlice},
     mmio::{Mmio, ReadWrite},
 };
 
@@ -110,52 +110,5 @@ impl Bench {
     /// Nothing that the specification forbids was done.
     pub(crate) fn assert_clean(&self) {
         assert_eq!(self.unit.take_violations(), []);
-    }
-}
-
-/// A page table, made entry by entry.
-pub(crate) struct Tables {
-    pub(crate) tables: Vec<DmaSlice<u64>>,
-    pub(crate) levels: u8,
-}
-
-impl Tables {
-    pub(crate) fn new(memory: &DmaAllocator, levels: u8) -> Self {
-        Tables { tables: vec![memory.allocate_slice(512).unwrap()], levels }
-    }
-
-    pub(crate) fn root(&self) -> u64 {
-        self.tables[0].addr().get()
-    }
-
-    /// Maps the 4 KiB at `address` to `page`, with as many tables as that takes; returns the table and index of its entry.
-    pub(crate) fn map(&mut self, memory: &DmaAllocator, address: u64, page: &DmaBuffer) -> (usize, usize) {
-        self.set(memory, address, 1, PageEntry::page(page.addr().get(), true, true))
-    }
-
-    /// Puts `entry` where it decodes `address` in a table at `level`.
-    pub(crate) fn set(
-        &mut self,
-        memory: &DmaAllocator,
-        address: u64,
-        level: u8,
-        entry: PageEntry,
-    ) -> (usize, usize) {
-        let mut table = 0;
-        for above in (level + 1..=self.levels).rev() {
-            let index = page_table::index(address, above);
-            let next = PageEntry::from(self.tables[table].read(index));
-            table = if next.pr() {
-                self.tables.iter().position(|table| table.addr().get() == next.address()).unwrap()
-            } else {
-                let new: DmaSlice<u64> = memory.allocate_slice(512).unwrap();
-                self.tables[table].write(index, PageEntry::table(new.addr().get(), above - 1).into());
-                self.tables.push(new);
-                self.tables.len() - 1
-            };
-        }
-        let index = page_table::index(address, level);
-        self.tables[table].write(index, entry.into());
-        (table, index)
     }
 }
