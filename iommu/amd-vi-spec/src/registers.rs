@@ -72,6 +72,42 @@ pub const MOST_DEVICES: u32 = 1 << 16;
 /// Bytes of an entry of the command buffer and of the event log.
 pub const RING_ENTRY: u64 = 16;
 
+/// Capability header (section 3.1): the first dword of the IOMMU's capability in its PCI function's configuration space,
+/// where [`Ivhd::capability`](crate::ivrs::Ivhd::capability) says.
+#[bitfield(u32)]
+#[derive(PartialEq, Eq)]
+pub struct CapabilityHeader {
+    /// CapId: [`ID`](Self::ID).
+    pub id: u8,
+    /// CapPtr: the next capability.
+    pub next: u8,
+    /// CapType: [`TYPE`](Self::TYPE).
+    #[bits(3)]
+    pub kind: u8,
+    /// CapRev.
+    #[bits(5)]
+    pub revision: u8,
+    /// IotlbSup: devices may have IOTLBs.
+    pub iotlb_sup: bool,
+    /// HtTunnel.
+    pub ht_tunnel: bool,
+    /// NpCache: entries that are not present are cached, too, so that they must be invalidated when they become present.
+    pub np_cache: bool,
+    /// EFRSup: the extended feature register is there.
+    pub efr_sup: bool,
+    /// CapExt: there is a second dword of miscellaneous information.
+    pub cap_ext: bool,
+    #[bits(3)]
+    __: u8,
+}
+
+impl CapabilityHeader {
+    /// CapId of a secure device.
+    pub const ID: u8 = 0x0f;
+    /// CapType of an IOMMU.
+    pub const TYPE: u8 = 3;
+}
+
 /// Where the base address of device table segment `segment` (0–7) is.
 pub const fn device_table_base(segment: u8) -> u64 {
     match segment {
@@ -288,6 +324,10 @@ mod tests {
             .with_destination_high(0x78)
             .with_vector(0x9a);
         assert_eq!(u64::from(xt.with_logical(true)), 0x7800_009a_1234_5604);
+        // What QEMU's function has.
+        let header = CapabilityHeader::from(0x1f0b_000f);
+        assert_eq!((header.id(), header.kind()), (CapabilityHeader::ID, CapabilityHeader::TYPE));
+        assert!(header.np_cache() && header.iotlb_sup() && header.efr_sup() && header.cap_ext());
         let status = Status::from(0b1_1001);
         assert!(status.event_overflow() && status.event_log_run() && status.cmd_buf_run());
         assert_eq!(u64::from(Status::new().with_ga_log_overflow(true)), 1 << 9);

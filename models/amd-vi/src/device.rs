@@ -12,7 +12,7 @@ use redox_driver_sys::{
 use crate::core::Core;
 
 /// A modelled IOMMU. BAR 0 is its registers, though the real one has them where firmware says.
-pub(crate) struct AmdVi {
+pub struct AmdVi {
     config: ConfigSpace,
     core: Arc<Mutex<Core>>,
 }

@@ -41,6 +41,7 @@ mod violation;
 mod walk;
 
 pub use config::{Config, MemoryRange};
+pub use device::AmdVi;
 pub use fault::{Action, Commands, FaultPlan, LifecycleFault, Rule};
 pub use handle::Handle;
 pub use interrupt::Delivered;

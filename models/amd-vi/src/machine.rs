@@ -40,12 +40,20 @@ struct Unit {
 impl Machine {
     /// A machine with a unit for each of `configs`.
     pub fn new(configs: impl IntoIterator<Item = Config>) -> Self {
+        Self::with(configs, |unit| Box::new(unit))
+    }
+
+    /// The same, with what `wrap` makes of each unit between it and its driver.
+    pub fn with(
+        configs: impl IntoIterator<Item = Config>,
+        mut wrap: impl FnMut(AmdVi) -> Box<dyn Device>,
+    ) -> Self {
         let memory = Memory::new();
         let configs: Vec<Config> = configs.into_iter().collect();
         let ivrs = firmware::ivrs(&configs).into();
         let units = configs.into_iter().map(|config| {
             let core = Arc::new(Mutex::new(Core::new(config.clone())));
-            let host = Host::platform(Box::new(AmdVi::new(core.clone())), &memory);
+            let host = Host::platform(wrap(AmdVi::new(core.clone())), &memory);
             Unit { config, host, core }
         });
         Machine { units: units.collect(), memory, ivrs }

@@ -77,7 +77,9 @@ fn a_machine_is_read() {
     assert_eq!(devices.requester(DeviceId(0x0500)), Some(DeviceId(0x0500)));
     assert!(devices.get(DeviceId(0x10)).unwrap().extended.ats_disabled());
     let is_one = |first, last| devices.is_requester_of(DeviceId(0x0300), DeviceId(first), DeviceId(last));
-    assert!(is_one(0x0300, 0x0300) && is_one(0x04ff, 0x0500) && !is_one(0x0500, 0xffff) && !is_one(0, 0x02ff));
+    assert!(
+        is_one(0x0300, 0x0300) && is_one(0x04ff, 0x0500) && !is_one(0x0500, 0xffff) && !is_one(0, 0x02ff)
+    );
     assert!(!devices.is_requester_of(DeviceId(0x0455), DeviceId(0x0400), DeviceId(0x04ff)));
     let apic = devices.get(DeviceId(0xa0)).unwrap().setting;
     assert!(apic.init_pass() && apic.lint0_pass() && apic.system_management() == 1);

@@ -14,6 +14,8 @@ pub struct UnitFirmware {
     pub segment: u16,
     /// The PCI function that it is.
     pub device: DeviceId,
+    /// Where its capability is in that function's configuration space.
+    pub capability: u16,
     /// How it is to be set up.
     pub flags: IvhdFlags,
     /// Extended features as firmware has them.
@@ -44,6 +46,7 @@ impl UnitFirmware {
             base: ivhd.base,
             segment: ivhd.segment,
             device: ivhd.device,
+            capability: ivhd.capability,
             flags: ivhd.flags,
             features: features(&ivhd.features),
             devices: ivhd.devices(),

@@ -29,6 +29,9 @@ pub struct UnitOptions {
     pub segments: bool,
     /// Whether interrupt entries of 128 bits and x2APIC destinations are used where the unit has them.
     pub x2apic: bool,
+    /// Whether the unit remembers what is not present (NpCache in its capability header), so that what is mapped must be
+    /// invalidated as well. To be set where that cannot be found out.
+    pub not_present_cached: bool,
     /// Whether the unit interrupts for events. If not, whoever owns it looks at the log.
     pub event_interrupt: bool,
 }
@@ -42,6 +45,7 @@ impl Default for UnitOptions {
             timeout: Duration::from_secs(1),
             segments: true,
             x2apic: true,
+            not_present_cached: true,
             event_interrupt: false,
         }
     }
@@ -73,6 +77,8 @@ pub struct Capabilities {
     pub levels: u8,
     /// Segments of the device table in use, as log2.
     pub segments: u8,
+    /// Whether what is mapped must be invalidated as well: the unit may remember that it was not present.
+    pub not_present_cached: bool,
     /// How interrupts are remapped.
     pub interrupts: IrteFormat,
     /// The extended feature register.

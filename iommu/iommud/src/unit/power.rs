@@ -39,7 +39,8 @@ pub(super) fn probe(
         (segments, wide, wide && features.xt_sup())
     };
     let interrupts = if wide { IrteFormat::Bits128 { x2apic } } else { IrteFormat::Bits32 };
-    Ok(Capabilities { levels: features.host_levels(), segments, interrupts, features })
+    let not_present_cached = options.not_present_cached;
+    Ok(Capabilities { levels: features.host_levels(), segments, not_present_cached, interrupts, features })
 }
 
 impl Unit {
