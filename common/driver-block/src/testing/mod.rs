@@ -2,19 +2,22 @@
 //!
 //! [`MemoryDisk`] keeps its data in memory, moves them by DMA through a model host, loses what was not flushed when its
 //! power is cut, and fails as its [`Plan`] says, from a seed. [`NullDisk`] completes everything at once and moves nothing.
-//! [`SurvivingDisk`] keeps its data when its driver's process dies. [`faults`] tries a driver on a model of its device.
+//! [`SurvivingDisk`] keeps its data when its driver's process dies. [`faults`] tries a driver on a model of its device;
+//! [`over_seeds`] runs other tests like that.
 
 pub mod faults;
 mod machine;
 mod memory;
 mod null;
 mod random;
+mod seeds;
 mod surviving;
 
 pub use machine::Machine;
 pub use memory::{MemoryDisk, MemoryQueue, Observer, Plan};
 pub use null::{NullDisk, NullQueue};
 pub use random::Random;
+pub use seeds::over_seeds;
 pub use surviving::{SurvivingDisk, SurvivingQueue};
 
 use crate::device::{Disk, DiskId, Limits, WriteCache};
