@@ -10,3 +10,4 @@ mod interrupts;
 mod invalidation;
 mod recovery;
 mod support;
+mod through;
