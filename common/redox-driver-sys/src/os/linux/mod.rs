@@ -1,5 +1,6 @@
 //! Linux: VFIO.
 
+pub mod physical;
 mod poller;
 mod vfio;
 
