@@ -26,7 +26,9 @@ pub trait Invalidate {
     fn invalidate(&mut self, domain: DomainId, start: u64, len: u64, tables: bool);
     /// They are to forget everything of the domain.
     fn invalidate_domain(&mut self, domain: DomainId);
-    /// Waits until they have.
+    /// Whether one may remember that nothing is mapped somewhere, so that it must forget that as well.
+    fn remembers_absence(&self) -> bool;
+    /// Waits until they have forgotten.
     ///
     /// # Errors
     /// When one does not: it may remember anything.
@@ -163,6 +165,12 @@ impl Domain {
                     return Err(error);
                 }
             }
+        }
+        if units.remembers_absence() {
+            for range in &ranges {
+                units.invalidate(self.id, range.address, range.len, false);
+            }
+            units.sync()?;
         }
         Ok(ranges)
     }

@@ -7,6 +7,7 @@
 pub mod domain;
 mod error;
 pub mod iova;
+pub mod service;
 pub mod table;
 pub mod unit;
 

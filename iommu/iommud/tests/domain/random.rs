@@ -26,6 +26,9 @@ impl Invalidate for One<'_> {
     fn invalidate_domain(&mut self, domain: DomainId) {
         self.0.invalidate_domain(domain);
     }
+    fn remembers_absence(&self) -> bool {
+        self.0.capabilities().not_present_cached
+    }
     fn sync(&mut self) -> Result<()> {
         Ok(self.0.sync()?)
     }

@@ -16,6 +16,9 @@ struct Nobody;
 impl Invalidate for Nobody {
     fn invalidate(&mut self, _: DomainId, _: u64, _: u64, _: bool) {}
     fn invalidate_domain(&mut self, _: DomainId) {}
+    fn remembers_absence(&self) -> bool {
+        false
+    }
     fn sync(&mut self) -> Result<()> {
         Ok(())
     }
