@@ -46,6 +46,7 @@ impl EventLog {
         let base = RingBase::new().with_frame(self.entries.addr().get() >> 12).with_log2_entries(self.log2);
         registers.event_base.write(base);
         registers.event_head.write(RingPointer::new());
+        registers.event_tail.write(RingPointer::new());
     }
 
     /// Takes what is in the log, at most a log full.

@@ -26,7 +26,7 @@ pub(super) struct Registers {
     pub(super) command_tail: Register<RingPointer, WriteOnly>,
     pub(super) event_base: Register<RingBase, WriteOnly>,
     pub(super) event_head: Register<RingPointer, WriteOnly>,
-    pub(super) event_tail: Register<RingPointer, ReadOnly>,
+    pub(super) event_tail: Register<RingPointer, ReadWrite>,
     pub(super) control: Register<Control, ReadWrite>,
     pub(super) exclusion_base: Register<ExclusionBase, WriteOnly>,
     pub(super) exclusion_limit: Register<ExclusionLimit, WriteOnly>,
