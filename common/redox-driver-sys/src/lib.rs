@@ -23,7 +23,7 @@ pub mod model;
 mod os;
 pub mod pci;
 #[cfg(target_os = "linux")]
-pub use os::physical;
+pub use os::{iommu, packet, physical};
 pub mod process;
 pub mod scheme;
 pub mod shared;

@@ -7,6 +7,8 @@
 pub mod domain;
 mod error;
 pub mod iova;
+#[cfg(target_os = "linux")]
+pub mod linux;
 pub mod service;
 pub mod table;
 pub mod unit;

@@ -63,7 +63,7 @@ struct Node {
 /// Tables that were taken out of the tree. The unit may still read them until it has confirmed an invalidation of them.
 #[derive(Debug, Default)]
 #[must_use = "to be dropped when the unit has forgotten them"]
-pub struct Removed(Vec<Box<Node>>);
+pub struct Removed(Vec<Node>);
 
 impl Removed {
     /// Whether there are tables: the invalidation must be of them as well.
@@ -222,7 +222,7 @@ fn clear(node: &mut Node, level: u8, first: u64, last: u64, removed: &mut Remove
                 if child.used == 0 {
                     node.entries.store_release::<u64>(at, 0, 0);
                     node.used -= 1;
-                    removed.0.extend(place.take());
+                    removed.0.extend(place.take().map(|child| *child));
                 }
             }
             _ if node.entries.read(at).pr() => {

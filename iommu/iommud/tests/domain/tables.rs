@@ -39,7 +39,7 @@ fn each_number_of_levels_decodes_its_addresses() {
     for levels in 1..=6u8 {
         let mut table = PageTable::new(&memory, levels, PageSizes::ALL).unwrap();
         let last = table.end().unwrap_or(0).wrapping_sub(0x1000);
-        for at in [0, last / 2 & !0xfff, last] {
+        for at in [0, (last / 2) & !0xfff, last] {
             table.map(at, 0x7000, 0x1000, Access { read: true, write: false }).unwrap();
             assert_eq!(table.translate(at + 5), Some((0x7005, Access { read: true, write: false })));
             assert_eq!(table.tables() > 1, levels > 1);
