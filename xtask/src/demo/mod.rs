@@ -2,6 +2,7 @@
 
 mod ahcid;
 mod html;
+mod iommud;
 mod nvmed;
 mod plot;
 pub(crate) mod report;
@@ -78,7 +79,7 @@ pub(crate) const fn ours(name: &'static str) -> Expected {
 }
 
 /// All drivers that can be shown.
-pub const DRIVERS: &[Driver] = &[nvmed::DRIVER, ahcid::DRIVER, virtio_blkd::DRIVER];
+pub const DRIVERS: &[Driver] = &[nvmed::DRIVER, ahcid::DRIVER, virtio_blkd::DRIVER, iommud::DRIVER];
 
 /// Finds drivers by name; no names mean all.
 ///

@@ -1,10 +1,9 @@
 //! Memory that goes through the daemon.
 
 use std::{
-    fmt,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     ptr::{NonNull, null_mut},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use iommu_protocol::{Device, MapFlags, MapPiece, Range};
@@ -21,32 +20,45 @@ use crate::{
 
 /// Gives out memory objects that are mapped in a domain of their device's own. The domain ends with this, and the daemon
 /// keeps the device from what was mapped before it lets anybody have the memory.
+#[derive(Debug)]
 pub(crate) struct IommuDmaAllocator {
-    client: Mutex<Client>,
-    domain: u32,
+    domain: Domain,
 }
 
-impl fmt::Debug for IommuDmaAllocator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IommuDmaAllocator").field("domain", &self.domain).finish_non_exhaustive()
+/// A domain, and the connection that it ends with. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Domain {
+    client: Arc<Mutex<Client>>,
+    id: u32,
+}
+
+impl Domain {
+    /// Its handle.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Its connection, nobody else's meanwhile.
+    pub fn client(&self) -> MutexGuard<'_, Client> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl IommuDmaAllocator {
     /// Has `device`, which the caller shows to hold by a descriptor, reach a new and empty domain.
     pub(crate) fn new(mut client: Client, device: Device, holds: BorrowedFd<'_>) -> Result<Self> {
-        let domain = client.create_domain()?;
-        client.assign(domain, device, holds)?;
-        Ok(IommuDmaAllocator { client: Mutex::new(client), domain })
+        let id = client.create_domain()?;
+        client.assign(id, device, holds)?;
+        Ok(IommuDmaAllocator { domain: Domain { client: Arc::new(Mutex::new(client)), id } })
     }
 
-    fn client(&self) -> MutexGuard<'_, Client> {
-        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn domain(&self) -> &Domain {
+        &self.domain
     }
 
     /// Maps a whole memory object, which the mapping then keeps.
     fn map_object(&self, object: &OwnedFd, align: usize, mask: u64) -> Result<Range> {
-        let mut client = self.client();
+        let mut client = self.domain.client();
         let memory = client.import(object.as_fd())?;
         let flags = MapFlags::READ | MapFlags::WRITE | MapFlags::GUARD;
         let piece = MapPiece {
@@ -57,7 +69,7 @@ impl IommuDmaAllocator {
             align: align as u64,
             address: 0,
         };
-        let mapped = client.map(self.domain, mask, &[piece]);
+        let mapped = client.map(self.domain.id, mask, &[piece]);
         client.free(memory.memory)?;
         mapped?.first().copied().ok_or(Error::Invalid { what: "ranges mapped", value: "0".to_string() })
     }
@@ -101,7 +113,7 @@ unsafe impl Backend for IommuDmaAllocator {
 
     fn release(&self, block: &Block) {
         let range = Range { address: block.addr, len: block.len as u64 };
-        match self.client().unmap(self.domain, &[range]) {
+        match self.domain.client().unmap(self.domain.id, &[range]) {
             Ok(()) => unmap_object(block.memory, block.len),
             Err(error) => {
                 let error = Error::from(error);

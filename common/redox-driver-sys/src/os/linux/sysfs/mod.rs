@@ -18,7 +18,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::{
     InterruptFd,
-    iommu::{Client, IommuDmaAllocator},
+    iommu::{Client, Domain, IommuDmaAllocator},
 };
 use crate::{
     dma::{DmaAllocator, PAGE_SIZE},
@@ -40,6 +40,11 @@ pub(super) fn is_wanted(address: PciAddress) -> bool {
 
 /// Opens a function that no driver of the kernel has, or only one that hands interrupts on (uio_pci_generic).
 pub(super) fn open_function(address: PciAddress) -> Result<Arc<dyn FunctionBackend>> {
+    open_with_domain(address).map(|(function, _)| function)
+}
+
+/// As [`open_function`], with the domain that the function's DMA goes to.
+pub(super) fn open_with_domain(address: PciAddress) -> Result<(Arc<dyn FunctionBackend>, Domain)> {
     let directory = directory(address);
     check_free(&directory, address)?;
     let path = directory.join("config");
@@ -52,7 +57,9 @@ pub(super) fn open_function(address: PciAddress) -> Result<Arc<dyn FunctionBacke
     config.set_command(|command| command.remove(Command::BUS_MASTER))?;
     let client = Client::connect(&Client::path())?;
     let allocator = IommuDmaAllocator::new(client, device, config.file.as_fd())?;
-    Ok(Arc::new(SysfsFunction { directory, config, allocator: DmaAllocator::new(Arc::new(allocator)) }))
+    let domain = allocator.domain().clone();
+    let allocator = DmaAllocator::new(Arc::new(allocator));
+    Ok((Arc::new(SysfsFunction { directory, config, allocator }), domain))
 }
 
 fn directory(address: PciAddress) -> PathBuf {
