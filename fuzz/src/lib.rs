@@ -7,6 +7,7 @@ pub mod amd_vi_host;
 mod driver;
 mod hostile;
 mod input;
+pub mod iommud_clients;
 pub mod iommud_unit;
 pub mod ivrs;
 pub mod nvme_driver;

@@ -158,6 +158,14 @@ impl Service {
         &self.units
     }
 
+    /// Disables the units: all devices reach everything, as if there were no IOMMU.
+    ///
+    /// # Errors
+    /// When one does not stop, or is gone.
+    pub fn disable(&mut self) -> Result<()> {
+        self.units.iter_mut().try_for_each(|unit| Ok(unit.disable()?))
+    }
+
     /// A client has gone: what was its is nobody's, and out of every device's reach when this returns.
     pub fn disconnect(&mut self, id: ClientId) {
         self.take_events();
