@@ -66,14 +66,14 @@ impl<T: DeviceType> Core<T> {
             else {
                 return;
             };
-            match ring.fetch(bus) {
+            let fetched = match ring.fetch(bus) {
+                // What was added before the driver could see that it must notify is found by another look.
+                Ok(None) => ring.want_notification(bus).and_then(|()| ring.fetch(bus)),
+                fetched => fetched,
+            };
+            match fetched {
                 Ok(Some(request)) => self.accept(bus, queue, request),
-                Ok(None) => {
-                    if let Err(error) = ring.want_notification(bus) {
-                        self.broken(queue, error);
-                    }
-                    return;
-                }
+                Ok(None) => return,
                 Err(error) => return self.broken(queue, error),
             }
             if !self.is_running() {

@@ -140,11 +140,19 @@ pub(crate) fn aim(address: PciAddress) -> Result<String> {
     Ok(format!("{done} of {done} aims blocked, memory untouched, each with an event of {address}"))
 }
 
-/// Starts the device and waits to be killed.
+/// Starts the device and waits to be killed. For each line of input it aims at a physical address, daemon or not.
 pub(crate) fn hold(address: PciAddress) -> Result<String> {
     let (function, _domain) = iommu::open(address).context("cannot open the device")?;
-    let _device = Controller::start(function)?;
+    let mut device = Controller::start(function)?;
     println!("holding {address}");
+    for line in std::io::stdin().lines() {
+        line?;
+        let sentinel = Sentinel::new()?;
+        let answer =
+            device.write_to(sentinel.physical_address()?).unwrap_or_else(|error| format!("{error:#}"));
+        ensure!(sentinel.is_untouched(), "the write to physical memory landed");
+        println!("untouched; the device said: {answer}");
+    }
     loop {
         std::thread::sleep(Duration::from_secs(1));
     }

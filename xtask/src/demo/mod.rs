@@ -3,6 +3,7 @@
 mod ahcid;
 mod html;
 mod iommud;
+mod models;
 mod nvmed;
 mod plot;
 pub(crate) mod report;
@@ -79,7 +80,8 @@ pub(crate) const fn ours(name: &'static str) -> Expected {
 }
 
 /// All drivers that can be shown.
-pub const DRIVERS: &[Driver] = &[nvmed::DRIVER, ahcid::DRIVER, virtio_blkd::DRIVER, iommud::DRIVER];
+pub const DRIVERS: &[Driver] =
+    &[nvmed::DRIVER, ahcid::DRIVER, virtio_blkd::DRIVER, iommud::DRIVER, models::DRIVER];
 
 /// Finds drivers by name; no names mean all.
 ///

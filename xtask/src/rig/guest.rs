@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::models::{self, Model, Server};
 use super::run::{Hook, Host};
 use super::{Qemu, Rig, initramfs};
 
@@ -42,6 +43,7 @@ pub struct Guest<'a> {
     pub(super) traces: Vec<String>,
     pub(super) images: BTreeMap<String, PathBuf>,
     pub(super) hooks: BTreeMap<String, Hook<'a>>,
+    pub(super) models: Vec<Model>,
     pub(super) deadline: Duration,
     pub(super) silence: Duration,
     pub(super) interactive: bool,
@@ -96,6 +98,7 @@ impl<'a> Guest<'a> {
             traces: Vec::new(),
             images: BTreeMap::new(),
             hooks: BTreeMap::new(),
+            models: Vec::new(),
             deadline: Duration::from_secs(600),
             silence: Duration::from_secs(120),
             interactive: false,
@@ -186,6 +189,15 @@ impl<'a> Guest<'a> {
         action: impl FnMut(&mut Host<'_>, &str) -> Result<String> + 'a,
     ) -> Self {
         self.hooks.insert(verb.to_owned(), Box::new(action));
+        self
+    }
+
+    /// Adds a device model in a PCI slot; `arguments` are those of `model-server`, which must be among the programs. Scripts
+    /// ask `host complaints NAME` for the kinds of things that it says against its driver.
+    #[must_use]
+    pub fn model(mut self, name: &str, slot: u8, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|&word| word.to_owned()).collect();
+        self.models.push(Model { name: name.to_owned(), arguments, slot });
         self
     }
 
@@ -289,6 +301,18 @@ impl<'a> Guest<'a> {
         Ok(share)
     }
 
+    /// Starts the servers of the guest's models.
+    pub(super) fn start_models(&self, sockets: &Path) -> Result<Vec<Server>> {
+        let server =
+            self.programs.iter().find(|path| path.file_name().is_some_and(|name| name == models::SERVER));
+        let start = |model: &Model| {
+            let server =
+                server.with_context(|| format!("{} is not among the guest's programs", models::SERVER))?;
+            model.start(server, sockets, &self.directory)
+        };
+        self.models.iter().map(start).collect()
+    }
+
     /// The command that starts the guest's QEMU.
     pub(super) fn command(&self, sockets: &Path) -> Result<Command> {
         let mut command = self.qemu.command();
@@ -332,6 +356,14 @@ impl<'a> Guest<'a> {
                 command.arg("-trace").arg(format!("enable={pattern}"));
             }
             command.arg("-D").arg(self.trace_log());
+        }
+        if !self.models.is_empty() {
+            // The servers map it.
+            let memory = format!("memory-backend-memfd,id=memory,size={}M,share=on", self.memory);
+            command.args(["-object", &memory, "-machine", "memory-backend=memory"]);
+        }
+        for model in &self.models {
+            command.arg("-device").arg(model.device(sockets));
         }
         command.args(&self.arguments);
         Ok(command)

@@ -7,6 +7,7 @@ mod control;
 pub mod guest;
 mod initramfs;
 mod kernel;
+mod models;
 pub mod qemu;
 pub mod qmp;
 pub mod run;

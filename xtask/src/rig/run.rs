@@ -92,6 +92,7 @@ impl Guest<'_> {
         let control = Endpoint::listen(&sockets.path().join("control"))?;
         let monitor = Endpoint::listen(&sockets.path().join("monitor"))?;
         let said = self.directory.join("qemu.log");
+        let _models = self.start_models(sockets.path())?;
         let mut command = self.command(sockets.path())?;
         if !self.interactive {
             let log = File::create(&said)?;
@@ -205,6 +206,10 @@ impl Guest<'_> {
                 Ok(qmp.execute(command, arguments)?.to_string())
             }
             "hmp" => qmp.human(arguments),
+            "complaints" => {
+                let model = self.models.iter().find(|model| model.name == arguments);
+                model.context("no such model")?.complaints(&self.directory)
+            }
             "blocks" => {
                 let path = self.images.get(arguments).context("no such image")?;
                 let blocks = std::fs::metadata(path)?.blocks();

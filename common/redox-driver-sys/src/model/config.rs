@@ -1,6 +1,9 @@
 //! A model's configuration space.
 
-use crate::pci::{PciIds, header};
+use crate::{
+    irq::InterruptKind,
+    pci::{PciIds, header},
+};
 
 const LEN: usize = 256;
 
@@ -175,6 +178,16 @@ impl ConfigSpace {
     pub fn reset(&mut self) {
         for (byte, mask) in self.bytes.iter_mut().zip(self.writable) {
             *byte &= !mask;
+        }
+    }
+
+    /// How many interrupts of `kind` the function has.
+    pub fn vectors(&self, kind: InterruptKind) -> u16 {
+        let control = |at: usize| u16::from_le_bytes([self.bytes[at + 2], self.bytes[at + 3]]);
+        match kind {
+            InterruptKind::MsiX => self.msix.map_or(0, |at| (control(at) & 0x7ff) + 1),
+            InterruptKind::Msi => self.msi.map_or(0, |at| 1 << (control(at) >> 1 & 0b111)),
+            InterruptKind::Intx => u16::from(self.bytes[usize::from(header::INTERRUPT_PIN)] != 0),
         }
     }
 

@@ -4,6 +4,8 @@ mod packed;
 mod split;
 mod table;
 
+use std::sync::atomic::{Ordering, fence};
+
 pub use packed::PackedDevice;
 use redox_driver_sys::model::{Bus, DmaFault};
 pub use split::SplitDevice;
@@ -138,7 +140,10 @@ impl Ring {
 
     /// Asks the driver to notify of the next chain.
     pub(crate) fn want_notification(&mut self, bus: &mut dyn Bus) -> Result<(), RingError> {
-        each!(self, ring => ring.want_notification(bus))
+        each!(self, ring => ring.want_notification(bus))?;
+        // A driver in another thread adds a chain and looks at this, in that order.
+        fence(Ordering::SeqCst);
+        Ok(())
     }
 
     /// Gives chains back in one go; only the last one gets an entry.
@@ -160,6 +165,8 @@ impl Ring {
 
     /// Whether the driver wants to be interrupted for what was used since this was asked last.
     pub(crate) fn wants_interrupt(&mut self, bus: &mut dyn Bus) -> Result<bool, RingError> {
+        // As above: the driver says that it wants one, and looks at what was used.
+        fence(Ordering::SeqCst);
         each!(self, ring => ring.wants_interrupt(bus))
     }
 
