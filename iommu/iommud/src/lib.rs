@@ -1,6 +1,6 @@
 //! The IOMMU daemon: AMD-Vi units, and what their clients may reach through them.
 //!
-//! [`unit`] drives one unit. [`table`] and [`iova`] are what a [`domain`] is made of. [`service`] decides who may what, for
+//! [`unit`](mod@unit) drives one unit. [`table`] and [`iova`] are what a [`domain`] is made of. [`service`] decides who may what, for
 //! clients that speak the protocol of `docs/iommu-protocol.md`.
 #![forbid(unsafe_code)]
 
