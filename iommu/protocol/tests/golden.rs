@@ -1,4 +1,5 @@
 //! Each message against the bytes of the specification.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use iommu_protocol::*;
 use proptest::prelude::*;
