@@ -22,6 +22,8 @@ pub mod mmio;
 pub mod model;
 mod os;
 pub mod pci;
+#[cfg(target_os = "linux")]
+pub use os::{iommu, packet, physical};
 pub mod process;
 pub mod scheme;
 pub mod shared;

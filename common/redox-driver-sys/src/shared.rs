@@ -75,6 +75,21 @@ impl SharedMemory {
         Ok(SharedMemory(Arc::new(Owner { memory, len })))
     }
 
+    /// Maps the first `len` bytes (whole pages) of another process's memory, a file that cannot become shorter.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn map(file: std::os::fd::BorrowedFd<'_>, len: usize) -> Result<Self> {
+        let step = || format!("map {len:#x} shared bytes");
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let memory = unsafe {
+            let access = ProtFlags::READ | ProtFlags::WRITE;
+            rustix::mm::mmap(null_mut(), len, access, MapFlags::SHARED, file, 0)
+        };
+        let memory = memory.map_err(|error| Error::os(step(), error))?;
+        let memory = NonNull::new(memory.cast::<u8>())
+            .ok_or_else(|| Error::os(step(), std::io::ErrorKind::OutOfMemory))?;
+        Ok(SharedMemory(Arc::new(Owner { memory, len })))
+    }
+
     /// Length in bytes.
     pub fn len(&self) -> usize {
         self.0.len

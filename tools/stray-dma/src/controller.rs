@@ -68,6 +68,17 @@ impl Controller {
         Ok(controller)
     }
 
+    /// Has a controller that a former program left running look at the queue of that program.
+    pub(crate) fn wake(function: &PciFunction) -> Result<()> {
+        function.enable_memory()?;
+        let registers = function.map_bar(0).context("cannot map the registers")?;
+        function.set_bus_master(true)?;
+        let doorbell = registers::sq_tail_doorbell(0, 0);
+        registers.register::<u32, ReadWrite>(doorbell)?.write(u32::from(ENTRIES) - 1);
+        std::thread::sleep(Duration::from_millis(200));
+        Ok(())
+    }
+
     /// Where the admin queues are.
     fn queues(&self) -> [u64; 2] {
         [self.sq.addr().get(), self.cq.addr().get()]

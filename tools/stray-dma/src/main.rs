@@ -5,8 +5,10 @@
 //! not mapped for the device, which must stay as it was.
 #![forbid(unsafe_code)]
 
+mod abuse;
 mod ahci;
 mod controller;
+mod iommu;
 mod sentinel;
 mod virtio;
 
@@ -44,9 +46,25 @@ trait Device {
 /// Makes a storage device write where it has no map, and looks whether the write landed.
 #[derive(Debug, Parser)]
 struct Args {
-    /// The device, bound to vfio-pci, as in 0000:00:04.0
+    /// The device, bound to vfio-pci, or to nothing where the IOMMU daemon is there, as in 0000:00:04.0
     #[arg(long)]
     device: PciAddress,
+    /// What to do where the IOMMU daemon is there.
+    #[command(subcommand)]
+    with_daemon: Option<WithDaemon>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum WithDaemon {
+    /// Aim at what is not mapped, mapped for others, read-only, physical, just unmapped; look whether it landed, and whether
+    /// the daemon tells of it.
+    Aim,
+    /// Start the device, say so, and wait to be killed.
+    Hold,
+    /// Have the device go on where a killed program left it.
+    Wake,
+    /// Ask the daemon for what nobody may have.
+    Abuse,
 }
 
 fn main() -> ExitCode {
@@ -63,6 +81,13 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<String> {
+    match args.with_daemon {
+        Some(WithDaemon::Aim) => return iommu::aim(args.device),
+        Some(WithDaemon::Hold) => return iommu::hold(args.device),
+        Some(WithDaemon::Wake) => return iommu::wake(args.device),
+        Some(WithDaemon::Abuse) => return abuse::run(args.device),
+        None => {}
+    }
     let function = PciFunction::open(args.device).context("cannot open the device")?;
     let ids = function.ids()?;
     let mut device: Box<dyn Device> = match (ids.vendor, ids.class, ids.subclass) {

@@ -2,6 +2,7 @@
 
 mod ahcid;
 mod html;
+mod iommud;
 mod models;
 mod nvmed;
 mod plot;
@@ -81,7 +82,7 @@ pub(crate) const fn ours(name: &'static str) -> Expected {
 
 /// All drivers that can be shown.
 pub const DRIVERS: &[Driver] =
-    &[nvmed::DRIVER, ahcid::DRIVER, virtio_blkd::DRIVER, storage::DRIVER, models::DRIVER];
+    &[nvmed::DRIVER, ahcid::DRIVER, virtio_blkd::DRIVER, storage::DRIVER, iommud::DRIVER, models::DRIVER];
 
 /// Finds drivers by name; no names mean all.
 ///

@@ -1,8 +1,7 @@
 //! Random requests against random faults of a device, judged by an oracle: every request is answered exactly once and in
 //! bounded time, what was answered is true, and nothing panics.
 //!
-//! `RB_FAULT_RUNS` sets the number of runs (2,000 by default, 200 when `RB_QUICK` is set), `RB_FAULT_BASE` where their seeds
-//! begin, and `RB_FAULT_SEED` replays one.
+//! There are 2,000 runs, unless the environment says otherwise: see [`over_seeds`].
 
 #![allow(
     clippy::unwrap_used,
@@ -11,12 +10,12 @@
     reason = "a test, used by those of drivers"
 )]
 
-use std::{collections::BTreeMap, env, ops::Range, time::Duration};
+use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use fastrand::Rng;
 use redox_driver_sys::dma::DmaBuffer;
 
-use super::{Modelled, Started, pattern};
+use super::{Modelled, Started, over_seeds, pattern};
 use crate::{
     device::{DiskId, Operation, SubmitError},
     error::BlockError,
@@ -65,36 +64,12 @@ pub struct Totals {
     pub serving: u64,
 }
 
-/// Runs as the environment says. Panics, with the seed, when one goes wrong.
+/// Runs as the environment says: see [`over_seeds`].
 pub fn random_faults<F: Faulty>() -> Totals {
-    if let Ok(seed) = env::var("RB_FAULT_SEED") {
-        let seed = u64::from_str_radix(seed.trim_start_matches("0x"), 16).unwrap();
-        let (resets, serving) = Run::<F>::new(seed).go();
-        return Totals { runs: 1, resets, serving: serving.into() };
-    }
-    let usual = if env::var_os("RB_QUICK").is_some() { 200 } else { 2000 };
-    let runs = env::var("RB_FAULT_RUNS").map_or(usual, |runs| runs.parse().unwrap());
-    let base: u64 = env::var("RB_FAULT_BASE").map_or(0x5eed, |base| base.parse().unwrap());
-    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
-    let totals: Vec<(u64, u64)> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers)
-            .map(|worker| {
-                scope.spawn(move || {
-                    let mut totals = (0, 0);
-                    for run in (worker..runs).step_by(usize::try_from(workers).unwrap()) {
-                        let seed = base.wrapping_mul(0x9e37_79b9).wrapping_add(run);
-                        let outcome = std::panic::catch_unwind(|| Run::<F>::new(seed).go());
-                        let Ok((resets, serving)) = outcome else { panic!("RB_FAULT_SEED={seed:#x}") };
-                        totals = (totals.0 + resets, totals.1 + u64::from(serving));
-                    }
-                    totals
-                })
-            })
-            .collect();
-        workers.into_iter().map(|worker| worker.join().expect("see the seed above")).collect()
-    });
-    let (resets, serving) = totals.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-    Totals { runs, resets, serving }
+    let outcomes = over_seeds(2000, |seed| Run::<F>::new(seed).go());
+    let (resets, serving) =
+        outcomes.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + u64::from(one.1)));
+    Totals { runs: outcomes.len() as u64, resets, serving }
 }
 
 /// What a block may hold: one value, or several where a write failed or is not yet flushed.

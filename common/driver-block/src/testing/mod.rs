@@ -3,7 +3,7 @@
 //! [`MemoryDisk`] keeps its data in memory, moves them by DMA through a model host, loses what was not flushed when its
 //! power is cut, and fails as its [`Plan`] says, from a seed. [`NullDisk`] completes everything at once and moves nothing.
 //! [`SurvivingDisk`] keeps its data when its driver's process dies. Drivers are tried on models of
-//! their devices by [`conformance`] and [`faults`].
+//! their devices by [`conformance`] and [`faults`]; [`over_seeds`] runs other tests like the latter.
 
 pub mod conformance;
 pub mod faults;
@@ -12,6 +12,7 @@ mod memory;
 mod modelled;
 mod null;
 mod random;
+mod seeds;
 mod surviving;
 
 pub use machine::Machine;
@@ -19,6 +20,7 @@ pub use memory::{MemoryDisk, MemoryQueue, Observer, Plan};
 pub use modelled::{Modelled, Started};
 pub use null::{NullDisk, NullQueue};
 pub use random::Random;
+pub use seeds::over_seeds;
 pub use surviving::{SurvivingDisk, SurvivingQueue};
 
 use crate::device::{Disk, DiskId, Limits, WriteCache};

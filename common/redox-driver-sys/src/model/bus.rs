@@ -1,10 +1,9 @@
 //! What a model may do to the machine.
 
-use std::collections::BTreeMap;
-use std::ptr::NonNull;
+use std::sync::Arc;
 
-use super::host::Lines;
-use crate::{irq::InterruptKind, time::Time};
+use super::{host::Lines, memory::Memory};
+use crate::{dma::PAGE_SIZE, irq::InterruptKind, time::Time};
 
 /// A DMA access that the model's IOMMU blocked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,21 +39,30 @@ pub trait Bus {
     fn now(&self) -> Time;
 }
 
-/// Memory that a driver made visible to the device.
-pub(super) struct Window {
-    pub(super) memory: NonNull<u8>,
-    pub(super) len: usize,
-    pub(super) device_reads: bool,
-    pub(super) device_writes: bool,
+/// An IOMMU between devices and the memory of the machine, modelled for itself.
+pub trait Iommu: Send + Sync {
+    /// Where an access of `requester` (its bus in bits 15:8, device in 7:3, function in 2:0) to the byte `addr` goes in
+    /// physical memory; what follows up to the end of the 4 KiB goes on from there. `None`: nowhere.
+    fn translate(&self, requester: u16, addr: u64, write: bool) -> Option<u64>;
+    /// Whether an interrupt message of `requester`, a write of `data` to `addr`, arrives.
+    fn message(&self, requester: u16, addr: u64, data: u32) -> bool;
 }
 
-// SAFETY: the window's memory is plain bytes that its owner keeps until the window is removed.
-unsafe impl Send for Window {}
+/// How a device is connected to the IOMMU of its machine.
+pub(super) struct Behind {
+    pub(super) iommu: Arc<dyn Iommu>,
+    pub(super) requester: u16,
+}
+
+/// Where messages of interrupts go that the model's machine invents: to processor 0, with the vector's number as data.
+const MESSAGES: u64 = 0xfee0_0000;
 
 /// The machine's side of [`super::Host`].
 pub(super) struct Machine {
     pub(super) now: Time,
-    pub(super) windows: BTreeMap<u64, Window>,
+    pub(super) memory: Memory,
+    /// `None`: addresses are those of `memory`.
+    pub(super) behind: Option<Behind>,
     pub(super) faults: Vec<DmaFault>,
     pub(super) lines: Lines,
     pub(super) bus_master: bool,
@@ -65,58 +73,52 @@ pub(super) struct Machine {
 const MOST_FAULTS: usize = 4096;
 
 impl Machine {
-    /// Splits a range over adjacent windows and gives each piece to `piece`; all or nothing.
+    /// Gives the pieces of physical memory that an access is about to `copy`.
     fn access(
         &mut self,
         addr: u64,
         len: usize,
         write: bool,
-        mut piece: impl FnMut(NonNull<u8>, usize, usize),
+        copy: impl FnOnce(&Memory, &[(u64, usize)]) -> Result<(), DmaFault>,
     ) -> Result<(), DmaFault> {
         let fault = DmaFault { addr, len, write };
+        let result = if !self.bus_master || !self.connected {
+            Err(fault)
+        } else if let Some(behind) = &self.behind {
+            behind.pieces(addr, len, write).ok_or(fault).and_then(|pieces| copy(&self.memory, &pieces))
+        } else {
+            copy(&self.memory, &[(addr, len)])
+        };
+        if result.is_err() && self.faults.len() < MOST_FAULTS {
+            self.faults.push(fault);
+        }
+        result.map_err(|_| fault)
+    }
+}
+
+impl Behind {
+    /// Translates a range page by page.
+    fn pieces(&self, addr: u64, len: usize, write: bool) -> Option<Vec<(u64, usize)>> {
         let mut pieces = Vec::new();
         let mut done = 0;
         while done < len {
-            let at = addr.checked_add(done as u64);
-            let window = at.and_then(|at| Some((at, self.windows.range(..=at).next_back()?)));
-            let found = window.and_then(|(at, (start, window))| {
-                let skip = usize::try_from(at - start).ok()?;
-                let allowed = if write { window.device_writes } else { window.device_reads };
-                (skip < window.len && allowed).then_some((window, skip))
-            });
-            let Some((window, skip)) = found.filter(|_| self.bus_master && self.connected) else {
-                if self.faults.len() < MOST_FAULTS {
-                    self.faults.push(fault);
-                }
-                return Err(fault);
-            };
-            let count = (window.len - skip).min(len - done);
-            // SAFETY: `skip` is inside the window.
-            pieces.push((unsafe { window.memory.add(skip) }, done, count));
+            let at = addr.checked_add(done as u64)?;
+            let to_end = PAGE_SIZE - usize::try_from(at % PAGE_SIZE as u64).ok()?;
+            let count = to_end.min(len - done);
+            pieces.push((self.iommu.translate(self.requester, at, write)?, count));
             done += count;
         }
-        for (memory, done, count) in pieces {
-            piece(memory, done, count);
-        }
-        Ok(())
+        Some(pieces)
     }
 }
 
 impl Bus for Machine {
     fn dma_read(&mut self, addr: u64, target: &mut [u8]) -> Result<(), DmaFault> {
-        let len = target.len();
-        self.access(addr, len, false, |memory, done, count| {
-            // SAFETY: `count` bytes from `memory` are inside a window; the target is another object.
-            unsafe { memory.as_ptr().copy_to_nonoverlapping(target[done..done + count].as_mut_ptr(), count) };
-        })
+        self.access(addr, target.len(), false, |memory, pieces| memory.copy_out(pieces, target))
     }
 
     fn dma_write(&mut self, addr: u64, source: &[u8]) -> Result<(), DmaFault> {
-        self.access(addr, source.len(), true, |memory, done, count| {
-            // SAFETY: `count` bytes from `memory` are inside a window that the device may write; no reference to it
-            // exists (shared memory is accessed by value, lent memory not at all).
-            unsafe { memory.as_ptr().copy_from_nonoverlapping(source[done..done + count].as_ptr(), count) };
-        })
+        self.access(addr, source.len(), true, |memory, pieces| memory.copy_in(pieces, source))
     }
 
     fn interrupt_kind(&self) -> Option<InterruptKind> {
@@ -124,7 +126,8 @@ impl Bus for Machine {
     }
 
     fn message(&mut self, vector: u16) {
-        if self.bus_master && self.connected {
+        let arrives = |behind: &Behind| behind.iommu.message(behind.requester, MESSAGES, vector.into());
+        if self.bus_master && self.connected && self.behind.as_ref().is_none_or(arrives) {
             self.lines.message(vector);
         }
     }

@@ -11,11 +11,15 @@ use std::{
 
 use super::{
     backend,
-    bus::{Bus, DmaFault, Machine},
+    bus::{Behind, Bus, DmaFault, Iommu, Machine},
     config::ConfigSpace,
+    memory::Memory,
 };
 use crate::{
-    irq::InterruptKind,
+    dma::DmaAllocator,
+    error::{Error, Result},
+    irq::{Interrupt, InterruptKind, Source},
+    mmio::Mmio,
     pci::{PciAddress, PciFunction},
     time::{Clock, Time},
 };
@@ -63,6 +67,7 @@ struct Shared {
     state: Mutex<State>,
     /// Read on hot paths by clocks, so kept beside the lock.
     now: AtomicU64,
+    address: PciAddress,
 }
 
 pub(super) struct State {
@@ -81,26 +86,83 @@ impl fmt::Debug for Host {
 impl Host {
     /// A machine with `device` in it.
     pub fn new(device: Box<dyn Device>) -> Self {
+        Host::with(device, &Memory::new(), None, PciAddress::MODEL)
+    }
+
+    /// A device in a machine of several, whose DMA and interrupts go through `iommu` under the name `address`, of which the
+    /// segment does not count. Its memory is physical memory of the machine.
+    pub fn behind(
+        device: Box<dyn Device>,
+        memory: &Memory,
+        iommu: Arc<dyn Iommu>,
+        address: PciAddress,
+    ) -> Self {
+        let requester = u16::from_be_bytes([address.bus(), address.device() << 3 | address.function()]);
+        Host::with(device, memory, Some(Behind { iommu, requester }), address)
+    }
+
+    /// A device that belongs to a machine of several itself, as an IOMMU does: it reaches physical memory, whether or not a
+    /// driver has made it a bus master. Its driver finds [`registers`](Self::registers) without a function.
+    pub fn platform(device: Box<dyn Device>, memory: &Memory) -> Self {
+        let host = Host::with(device, memory, None, PciAddress::MODEL);
+        host.lock().machine.bus_master = true;
+        host
+    }
+
+    fn with(device: Box<dyn Device>, memory: &Memory, behind: Option<Behind>, address: PciAddress) -> Self {
         let machine = Machine {
             now: Time::from_nanos(1),
-            windows: Default::default(),
+            memory: memory.clone(),
+            behind,
             faults: Vec::new(),
             lines: Lines::default(),
             bus_master: false,
             connected: true,
         };
         let state = State { device, machine, accesses: 0, refused: None };
-        Host(Arc::new(Shared { state: Mutex::new(state), now: AtomicU64::new(1) }))
+        Host(Arc::new(Shared { state: Mutex::new(state), now: AtomicU64::new(1), address }))
     }
 
-    /// The function that a driver attaches to, with DMA through an IOMMU.
+    /// The function that a driver attaches to. Alone in its machine, its DMA goes through an IOMMU; in one of several, what
+    /// the driver allocates has physical addresses, which an IOMMU must pass.
     pub fn function(&self) -> PciFunction {
+        if self.lock().machine.behind.is_some() {
+            let memory = self.lock().machine.memory.allocator();
+            return self.function_with_allocator(memory);
+        }
         self.function_with(DmaMode::Iommu)
     }
 
-    /// The function that a driver attaches to.
+    /// The function of a device that is alone in its machine.
     pub fn function_with(&self, dma: DmaMode) -> PciFunction {
-        PciFunction::new(PciAddress::MODEL, Arc::new(backend::ModelFunction::new(self.clone(), dma)))
+        let memory_at = match dma {
+            DmaMode::Iommu => None,
+            DmaMode::Physical { memory_at } => Some(memory_at),
+        };
+        let allocator = self.lock().machine.memory.allocator_of_device(memory_at);
+        self.function_with_allocator(allocator)
+    }
+
+    /// The function, for a driver whose DMA memory comes from `allocator`: whoever rules the IOMMU.
+    pub fn function_with_allocator(&self, allocator: DmaAllocator) -> PciFunction {
+        PciFunction::new(self.0.address, Arc::new(backend::ModelFunction::new(self.clone(), allocator)))
+    }
+
+    /// The registers in BAR `bar`, for the driver of a device of the [platform](Self::platform).
+    ///
+    /// # Errors
+    /// [`Error::Bar`] when there is none.
+    pub fn registers(&self, bar: u8) -> Result<Mmio> {
+        match self.lock().device.config().bar_len(bar) {
+            0 => Err(Error::Bar { bar, reason: "there is none".to_string() }),
+            len => Ok(Mmio::model(Bar { host: self.clone(), bar }, len)),
+        }
+    }
+
+    /// `count` messages that the device may send, for the same driver.
+    pub fn messages(&self, count: usize) -> Vec<Interrupt> {
+        let lines = self.lock().machine.lines.enable(InterruptKind::Msi, count);
+        lines.into_iter().map(|line| Interrupt(Source::Model(line))).collect()
     }
 
     /// The machine's clock.
@@ -131,9 +193,9 @@ impl Host {
         std::mem::take(&mut self.lock().machine.faults)
     }
 
-    /// Number of bytes that the device can reach at the moment.
+    /// Number of bytes that the device can reach at the moment; in a machine of several, all that is in use.
     pub fn mapped_bytes(&self) -> usize {
-        self.lock().machine.windows.values().map(|window| window.len).sum()
+        self.lock().machine.memory.len()
     }
 
     /// Number of register accesses so far.

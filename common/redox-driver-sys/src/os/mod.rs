@@ -8,6 +8,8 @@ mod redox;
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{Claim, InterruptFd, Poller, coarse_now};
+#[cfg(target_os = "linux")]
+pub use linux::{iommu, packet, physical};
 #[cfg(target_os = "redox")]
 pub(crate) use redox::{Claim, InterruptFd, Poller, coarse_now, processors, scheme};
 use rustix::time::{ClockId, clock_gettime};

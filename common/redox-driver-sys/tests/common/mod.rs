@@ -143,7 +143,11 @@ pub fn full_config() -> ConfigSpace {
 }
 
 pub fn host_with(config: ConfigSpace) -> Host {
-    Host::new(Box::new(Copier {
+    Host::new(copier(config))
+}
+
+pub fn copier(config: ConfigSpace) -> Box<Copier> {
+    Box::new(Copier {
         config,
         scratch: [0; 8],
         source: 0,
@@ -154,7 +158,7 @@ pub fn host_with(config: ConfigSpace) -> Host {
         asserted: false,
         resets: 0,
         last: None,
-    }))
+    })
 }
 
 pub fn host() -> Host {

@@ -1,13 +1,15 @@
-//! Linux: VFIO.
+//! Linux: VFIO, or the IOMMU daemon and sysfs.
 
+pub mod iommu;
+pub mod packet;
+pub mod physical;
 mod poller;
+mod sysfs;
 mod vfio;
 
 pub(crate) use poller::Poller;
 use rustix::time::ClockId;
-use std::sync::Arc;
-
-pub(crate) use vfio::InterruptFd;
+use std::{os::fd::BorrowedFd, sync::Arc};
 
 use crate::{
     error::{Error, Result},
@@ -15,7 +17,44 @@ use crate::{
     time::Time,
 };
 
-/// Which function is to be driven. The kernel keeps the device of a dead process from reaching memory.
+/// One vector.
+#[derive(Debug)]
+pub(crate) enum InterruptFd {
+    Vfio(vfio::InterruptFd),
+    Uio(sysfs::Uio),
+}
+
+impl InterruptFd {
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            InterruptFd::Vfio(vector) => vector.as_fd(),
+            InterruptFd::Uio(pin) => pin.as_fd(),
+        }
+    }
+
+    pub(crate) fn take(&self) -> Result<u64> {
+        match self {
+            InterruptFd::Vfio(vector) => vector.take(),
+            InterruptFd::Uio(pin) => pin.take(),
+        }
+    }
+
+    pub(crate) fn rearm(&self) -> Result<()> {
+        match self {
+            InterruptFd::Vfio(vector) => vector.rearm(),
+            InterruptFd::Uio(pin) => pin.rearm(),
+        }
+    }
+
+    pub(crate) fn set_affinity(&self, cpu: usize) -> Result<()> {
+        match self {
+            InterruptFd::Vfio(vector) => vector.set_affinity(cpu),
+            InterruptFd::Uio(_) => Err(Error::Unsupported("affinity of an interrupt pin".to_string())),
+        }
+    }
+}
+
+/// Which function is to be driven. The kernel, or the IOMMU daemon, keeps the device of a dead process from reaching memory.
 pub(crate) struct Claim(PciAddress);
 
 impl Claim {
@@ -31,7 +70,7 @@ impl Claim {
     pub(crate) fn reserve_interrupts(&mut self, _vectors: usize) {}
 
     pub(crate) fn open(&mut self) -> Result<Arc<dyn FunctionBackend>> {
-        vfio::open_function(self.0)
+        if sysfs::is_wanted(self.0) { sysfs::open_function(self.0) } else { vfio::open_function(self.0) }
     }
 
     pub(crate) fn stop_dma(&mut self) -> Result<()> {

@@ -142,7 +142,10 @@ impl FunctionBackend for VfioFunction {
 
     fn enable_interrupts(&self, kind: InterruptKind, count: usize) -> Result<Vec<Interrupt>> {
         let vectors = interrupt::enable(&self.device, kind, count)?;
-        Ok(vectors.into_iter().map(|vector| Interrupt(Source::Os(vector))).collect())
+        Ok(vectors
+            .into_iter()
+            .map(|vector| Interrupt(Source::Os(super::InterruptFd::Vfio(vector))))
+            .collect())
     }
 
     fn dma_allocator(&self) -> Result<DmaAllocator> {

@@ -1,0 +1,224 @@
+//! A connection to the daemon.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use iommu_protocol::{
+    Assign, CreateDomain, Device, DomainHandle, DrainEvents, Drained, EventInfo, Inspected, MOST_BYTES,
+    Malformed, MapPiece, MemoryHandle, Range, Report, Request, SOCKET, SOCKET_VARIABLE, parse_reply,
+};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with,
+    sockopt::{Timeout, set_socket_timeout},
+};
+
+use crate::os::packet;
+
+/// How long the daemon may take for an answer: longer than a unit may take to start anew.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// The daemon did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// It is not there.
+    #[error("connect to the IOMMU daemon at {path}")]
+    Connect {
+        /// Where it should be.
+        path: PathBuf,
+        /// What the system answered.
+        #[source]
+        source: io::Error,
+    },
+    /// It refuses.
+    #[error("the IOMMU daemon refuses to {step}")]
+    Refused {
+        /// What.
+        step: &'static str,
+        /// With which error.
+        #[source]
+        source: io::Error,
+    },
+    /// The connection is lost: domain and mappings are gone with it.
+    #[error("the IOMMU daemon did not answer when asked to {step}")]
+    Lost {
+        /// What.
+        step: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It says what the protocol does not know.
+    #[error("the IOMMU daemon's answer to {step}")]
+    Answer {
+        /// What it was asked to do.
+        step: &'static str,
+        /// What is wrong.
+        #[source]
+        source: Malformed,
+    },
+}
+
+impl From<ClientError> for crate::Error {
+    fn from(error: ClientError) -> Self {
+        let step = error.to_string();
+        match error {
+            ClientError::Connect { source, .. }
+            | ClientError::Refused { source, .. }
+            | ClientError::Lost { source, .. } => crate::Error::os(step, source),
+            ClientError::Answer { source, .. } => crate::Error::os(step, io::Error::other(source)),
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, ClientError>;
+
+/// A connection. What it made ends with it.
+#[derive(Debug)]
+pub struct Client {
+    socket: OwnedFd,
+    last: u32,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    /// Where the daemon should be: what the environment says, or its usual place.
+    pub fn path() -> PathBuf {
+        std::env::var_os(SOCKET_VARIABLE).map_or_else(|| SOCKET.into(), PathBuf::from)
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`ClientError::Connect`].
+    pub fn connect(path: &Path) -> Result<Self> {
+        let open = || {
+            let kind = (AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC);
+            let socket = socket_with(kind.0, kind.1, kind.2, None)?;
+            set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER))?;
+            set_socket_timeout(&socket, Timeout::Send, Some(ANSWER))?;
+            connect(&socket, &SocketAddrUnix::new(path)?)?;
+            Ok(socket)
+        };
+        let failed = |source: rustix::io::Errno| ClientError::Connect {
+            path: path.to_path_buf(),
+            source: source.into(),
+        };
+        Ok(Client { socket: open().map_err(failed)?, last: 0, buffer: vec![0; MOST_BYTES] })
+    }
+
+    /// Sends a request, and waits for its reply.
+    ///
+    /// # Errors
+    /// What kept the daemon from it; `step` goes into the text.
+    pub fn call(
+        &mut self,
+        step: &'static str,
+        request: &Request,
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> Result<(Report<'_>, Option<OwnedFd>)> {
+        self.last = self.last.wrapping_add(1);
+        let lost = |source| ClientError::Lost { step, source };
+        packet::send(&self.socket, &request.encode(self.last), descriptor).map_err(lost)?;
+        let (len, descriptor) = packet::receive(&self.socket, &mut self.buffer).map_err(lost)?;
+        if len == 0 {
+            return Err(lost(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let reply = parse_reply(&self.buffer[..len], self.last);
+        let report = reply.map_err(|source| ClientError::Answer { step, source })?;
+        let refused = |error| ClientError::Refused { step, source: io::Error::from_raw_os_error(error) };
+        Ok((report.map_err(refused)?, descriptor))
+    }
+
+    /// Makes a domain.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn create_domain(&mut self) -> Result<u32> {
+        let step = "make a domain";
+        let (report, _) = self.call(step, &Request::CreateDomain(CreateDomain::default()), None)?;
+        let body: DomainHandle = report.body().map_err(|source| ClientError::Answer { step, source })?;
+        Ok(body.domain)
+    }
+
+    /// Brings in memory: a memfd that is sealed against shrinking.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn import(&mut self, memory: BorrowedFd<'_>) -> Result<MemoryHandle> {
+        let step = "take memory";
+        let (report, _) = self.call(step, &Request::Import, Some(memory))?;
+        report.body().map_err(|source| ClientError::Answer { step, source })
+    }
+
+    /// Gives memory up; what is mapped stays so.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn free(&mut self, memory: u32) -> Result<()> {
+        let body = MemoryHandle { memory, reserved: 0, len: 0 };
+        self.call("give memory up", &Request::Free(body), None).map(drop)
+    }
+
+    /// Maps pieces, all or none, below the address `mask`.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn map(&mut self, domain: u32, mask: u64, pieces: &[MapPiece]) -> Result<Vec<Range>> {
+        let step = "map memory";
+        let (report, _) = self.call(step, &Request::Map { domain, mask, pieces: pieces.to_vec() }, None)?;
+        report.list(pieces.len()).map_err(|source| ClientError::Answer { step, source })
+    }
+
+    /// Unmaps ranges, all or none: no device reaches them any more when this succeeds.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn unmap(&mut self, domain: u32, ranges: &[Range]) -> Result<()> {
+        self.call("unmap memory", &Request::Unmap { domain, ranges: ranges.to_vec() }, None).map(drop)
+    }
+
+    /// Has a device, shown by a descriptor of it, reach a domain.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn assign(&mut self, domain: u32, device: Device, holds: BorrowedFd<'_>) -> Result<()> {
+        let request = Request::Assign(Assign { domain, device });
+        self.call("assign the device", &request, Some(holds)).map(drop)
+    }
+
+    /// Takes events of the caller's devices, and how many were lost.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn events(&mut self) -> Result<(u64, Vec<EventInfo>)> {
+        let step = "tell of events";
+        let request = Request::DrainEvents(DrainEvents { most: 256, reserved: 0 });
+        let (report, _) = self.call(step, &request, None)?;
+        let read = report.body_and_list(|drained: &Drained| drained.events);
+        let (drained, events) = read.map_err(|source| ClientError::Answer { step, source })?;
+        Ok((drained.lost, events))
+    }
+
+    /// The daemon's text about everything.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub fn inspect(&mut self) -> Result<String> {
+        let step = "tell of everything";
+        let (report, _) = self.call(step, &Request::Inspect, None)?;
+        let read = report.body_and_bytes::<Inspected>();
+        let (_, text) = read.map_err(|source| ClientError::Answer { step, source })?;
+        Ok(String::from_utf8_lossy(text).into_owned())
+    }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

@@ -1,0 +1,107 @@
+//! What belongs to whom, from the first request to the end of a connection.
+
+use iommu_protocol::*;
+use model_amd_vi::Config;
+
+use crate::support::{BOTH, Bench, DEVICE, OTHER, piece};
+
+#[test]
+fn a_device_reaches_what_its_driver_maps() {
+    let mut bench = Bench::new(Config::default());
+    let (domain, memory) = (bench.domain(1).unwrap(), bench.import(1).unwrap());
+    let shared = bench.last.take().unwrap();
+    bench.assign(1, domain, DEVICE).unwrap();
+    let pieces = [
+        piece(memory, 0, 2, BOTH),
+        piece(memory, 4, 1, MapFlags::READ),
+        piece(memory, 5, 1, MapFlags::WRITE),
+    ];
+    let ranges = bench.map(1, domain, &pieces).unwrap();
+    assert!(bench.writes(DEVICE, ranges[0].address + 4096));
+    let mut bytes = [0; 4];
+    shared.copy_out(4096, &mut bytes).unwrap();
+    assert_eq!(bytes, *b"data");
+    assert!(!bench.writes(DEVICE, ranges[1].address), "read only");
+    assert!(bench.writes(DEVICE, ranges[2].address));
+    assert!(bench.machine.dma_read(DEVICE, ranges[2].address, &mut bytes).is_err(), "write only");
+    assert!(bench.machine.dma_read(DEVICE, ranges[1].address, &mut bytes).is_ok());
+    assert!(!bench.writes(OTHER, ranges[0].address), "another device");
+    let ask = Translate { domain, reserved: 0, address: ranges[1].address + 5 };
+    let reply = bench.ask(1, &Request::Translate(ask)).unwrap();
+    let there: Translated = parse_reply(&reply, 7).unwrap().unwrap().body().unwrap();
+    assert_eq!(there, Translated { memory, flags: MapFlags::READ, offset: 4 * 4096 + 5 });
+    bench.unmap(1, domain, &ranges[..1]).unwrap();
+    assert!(!bench.writes(DEVICE, ranges[0].address + 4096), "just unmapped");
+    assert_eq!(bench.unmap(1, domain, &ranges[..1]), Err(errno::ENOENT));
+    let (lost, events) = bench.events(1);
+    assert_eq!(lost, 0);
+    let told: Vec<_> =
+        events.iter().map(|event| (event.device.function, event.code, event.address, event.flags)).collect();
+    assert_eq!(
+        told,
+        [
+            (DEVICE.0, 2, ranges[1].address, EventFlags::WRITE | EventFlags::PRESENT),
+            (DEVICE.0, 2, ranges[2].address, EventFlags::PRESENT),
+            (DEVICE.0, 2, ranges[0].address + 4096, EventFlags::WRITE),
+        ]
+    );
+    assert_eq!(bench.events(2), (0, vec![]), "not of its devices");
+    bench.assert_clean();
+}
+
+#[test]
+fn everything_ends_with_the_connection() {
+    let mut bench = Bench::new(Config::default());
+    let (domain, memory) = (bench.domain(1).unwrap(), bench.import(1).unwrap());
+    bench.assign(1, domain, DEVICE).unwrap();
+    let range = bench.map(1, domain, &[piece(memory, 0, 16, BOTH)]).unwrap()[0];
+    assert!(bench.writes(DEVICE, range.address));
+    // Held by the mapping, although it was given up.
+    bench.ask(1, &Request::Free(MemoryHandle { memory, reserved: 0, len: 0 })).unwrap();
+    assert!(bench.writes(DEVICE, range.address));
+    bench.service.disconnect(1);
+    assert!(!bench.writes(DEVICE, range.address));
+    // The device is free for its next driver, whose domain is empty.
+    let domain = bench.domain(2).unwrap();
+    bench.assign(2, domain, DEVICE).unwrap();
+    assert!(!bench.writes(DEVICE, range.address));
+    bench.assert_clean();
+}
+
+#[test]
+fn a_domain_can_be_destroyed_under_its_device() {
+    let mut bench = Bench::new(Config::default());
+    let (domain, memory) = (bench.domain(1).unwrap(), bench.import(1).unwrap());
+    bench.assign(1, domain, DEVICE).unwrap();
+    let range = bench.map(1, domain, &[piece(memory, 0, 1, BOTH)]).unwrap()[0];
+    bench.ask(1, &Request::DestroyDomain(DomainHandle { domain, reserved: 0 })).unwrap();
+    assert!(!bench.writes(DEVICE, range.address));
+    assert_eq!(bench.map(1, domain, &[piece(memory, 0, 1, BOTH)]), Err(errno::ENOENT));
+    let next = bench.domain(1).unwrap();
+    bench.assign(1, next, DEVICE).unwrap();
+    bench
+        .ask(
+            1,
+            &Request::Unassign(Unassign { device: Device { segment: 0, function: DEVICE.0 }, reserved: 0 }),
+        )
+        .unwrap();
+    bench.assert_clean();
+}
+
+#[test]
+fn inspect_tells_of_everything() {
+    let mut bench = Bench::new(Config::default());
+    let (domain, memory) = (bench.domain(1).unwrap(), bench.import(1).unwrap());
+    bench.assign(1, domain, DEVICE).unwrap();
+    bench.map(1, domain, &[piece(memory, 0, 1, BOTH)]).unwrap();
+    assert!(!bench.writes(DEVICE, 0x5000));
+    bench.events(1);
+    let reply = bench.ask(1, &Request::Inspect).unwrap();
+    let (inspected, text) = parse_reply(&reply, 7).unwrap().unwrap().body_and_bytes::<Inspected>().unwrap();
+    let text = std::str::from_utf8(text).unwrap();
+    assert_eq!(inspected.len as usize, text.len());
+    for part in ["unit 0:", "1 mappings", "devices: 00:04.0", "IO_PAGE_FAULT: 00:04.0", "write at 0x5000"] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+    assert_eq!(bench.ask(2, &Request::Inspect), Err(errno::EPERM));
+}
