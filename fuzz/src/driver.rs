@@ -59,7 +59,7 @@ impl<Q: HardwareQueue> Owned<Q> {
     }
 }
 
-impl<C: Controller, F: FnMut(&Input) -> Disturbance> Driven<C, F> {
+impl<C: Controller, F: FnMut(&mut C, &Input) -> Disturbance> Driven<C, F> {
     pub(crate) fn new(
         host: Host,
         mut controller: C,
@@ -105,7 +105,7 @@ impl<C: Controller, F: FnMut(&Input) -> Disturbance> Driven<C, F> {
         match script.byte() % 16 {
             0..=4 => self.submit(script),
             5 => self.each(|owned| owned.queue.commit()),
-            6 | 7 => self.reap(),
+            6 | 7 => self.reap(true),
             8 => {
                 let mut events = Vec::new();
                 let _ = self.controller.poll(self.host.now(), &mut events);
@@ -113,14 +113,17 @@ impl<C: Controller, F: FnMut(&Input) -> Disturbance> Driven<C, F> {
             9 => self.abort(script),
             10 => return self.reset(),
             11 => drop(self.controller.inspect()),
-            12 => self.host.advance(Duration::from_micros(u64::from(script.word()))),
+            12 => self.host.advance(Duration::from_micros(u64::from(script.word()) * 16)),
             13 => {
                 self.each(|owned| owned.queue.commit());
                 self.host.advance(Duration::from_millis(1));
-                self.reap();
+                self.reap(true);
             }
             14 => self.disturb(script),
             _ => {
+                // Only what is due.
+                self.host.advance(Duration::from_millis(script.byte().into()));
+                self.reap(false);
                 for disk in self.controller.disks() {
                     let limits = &disk.limits;
                     assert!(
@@ -162,10 +165,14 @@ impl<C: Controller, F: FnMut(&Input) -> Disturbance> Driven<C, F> {
         }
     }
 
-    fn reap(&mut self) {
+    fn reap(&mut self, interrupted: bool) {
         for owned in &mut self.queues {
+            if interrupted {
+                owned.queue.interrupted();
+            }
             let mut completed: Vec<Completed> = Vec::new();
             let _ = owned.queue.reap(&mut completed);
+            let _ = (owned.queue.due(), owned.queue.attention());
             for Completed { tag, .. } in completed {
                 let in_flight = owned.in_flight.get_mut(usize::from(tag));
                 assert_eq!(in_flight.as_deref(), Some(&true), "tag {tag} completed and was not in flight");
@@ -176,10 +183,12 @@ impl<C: Controller, F: FnMut(&Input) -> Disturbance> Driven<C, F> {
 
     fn abort(&mut self, script: &Input) {
         let at = script.below(self.queues.len());
-        if let Some(owned) = self.queues.get(at) {
-            let tag = script.below(owned.in_flight.len());
-            let handle = owned.queue.abort_handle(u16::try_from(tag).unwrap_or(0));
-            let _ = self.controller.abort(u16::try_from(at).unwrap_or(0), handle);
+        if let Some(owned) = self.queues.get_mut(at) {
+            let tag = u16::try_from(script.below(owned.in_flight.len())).unwrap_or(0);
+            if !owned.queue.abort(tag) {
+                let handle = owned.queue.abort_handle(tag);
+                let _ = self.controller.abort(u16::try_from(at).unwrap_or(0), handle);
+            }
         }
     }
 
@@ -206,7 +215,7 @@ impl<C: Controller, F: FnMut(&Input) -> Disturbance> Driven<C, F> {
 
     /// Something happens to the device from outside.
     fn disturb(&mut self, script: &Input) {
-        match (self.disturb)(script) {
+        match (self.disturb)(&mut self.controller, script) {
             Disturbance::Proper => return,
             Disturbance::Improper => {}
             Disturbance::Connected(connected) => {

@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use model_nvme::{Config, FaultPlan, Handle, HostMemoryWishes, Latency, NamespaceConfig, Nvme, PowerCut};
+use model_nvme::{Config, Handle, HostMemoryWishes, Latency, NamespaceConfig, Nvme, PowerCut, random_faults};
 use nvmed::{NvmeController, Options};
 use redox_driver_sys::{irq::InterruptKind, model::Host};
 
@@ -21,7 +21,7 @@ pub fn run(data: &[u8]) {
     let (device, tampered) = Hostile::new(nvme, Input::new(device));
     let host = Host::new(Box::new(device));
     if script.byte() % 4 == 3 {
-        model.set_faults(FaultPlan::random(script.long()));
+        model.set_faults(random_faults(script.long()));
         tampered.store(true, Ordering::Relaxed);
     }
     let start = host.now();
@@ -30,7 +30,7 @@ pub fn run(data: &[u8]) {
     let connected = match attached {
         Ok(controller) => {
             let dma = controller.dma().clone();
-            let disturb = |script: &Input| disturb(&model, script);
+            let disturb = |_: &mut _, script: &Input| disturb(&model, script);
             Driven::new(host.clone(), controller, &dma, disturb, tampered.clone()).run(&script)
         }
         Err(error) => {

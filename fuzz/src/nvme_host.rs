@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model_nvme::{Config, FaultPlan, HostMemoryWishes, Nvme, PowerCut};
+use model_nvme::{Config, HostMemoryWishes, Nvme, PowerCut, random_faults};
 use nvme_spec::registers::{ACQ, AQA, ASQ, CC, Cc};
 use redox_driver_sys::{irq::InterruptKind, mmio::ReadWrite, model::Host};
 
@@ -103,7 +103,7 @@ pub fn run(data: &[u8]) {
                 tails = [0; 4];
                 enable();
             }
-            14 => handle.set_faults(FaultPlan::random(input.word().into())),
+            14 => handle.set_faults(random_faults(input.word().into())),
             _ => handle.resize(1, input.word().into()),
         }
     }

@@ -34,7 +34,7 @@ pub fn run(data: &[u8]) {
     let connected = match attached {
         Ok(controller) => {
             let dma = controller.dma().clone();
-            let disturb = |script: &Input| disturb(&model, script);
+            let disturb = |_: &mut _, script: &Input| disturb(&model, script);
             Driven::new(host.clone(), controller, &dma, disturb, tampered.clone()).run(&script)
         }
         Err(error) => {

@@ -9,6 +9,9 @@
     reason = "clients of a test"
 )]
 
+#[path = "../../redox-driver-sys/tests/support/alone.rs"]
+mod alone;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     io::{self, PipeReader, PipeWriter, Read, Write},
@@ -17,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use alone::alone;
 use common::daemon::Termination;
 use driver_block::{
     frontend::scheme::server::{Driving, Launcher, Patience, RequestSource, Server, ServerError, drive},
@@ -40,23 +44,6 @@ const DATA: usize = 1 << 20;
 /// Clients, each with a part of the disk and one request at a time.
 const CLIENTS: usize = 12;
 const PART: usize = BLOCKS as usize * 512 / CLIENTS / 4096 * 4096;
-
-/// Runs `test`, which the calling test `name` consists of, in a process of its own, beside whose thread there is only the
-/// harness', which waits for it and holds nothing.
-fn alone(name: &str, test: impl FnOnce()) {
-    const ALONE: &str = "RB_TEST_ALONE";
-    if std::env::var_os(ALONE).is_some() {
-        return test();
-    }
-    let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(ALONE, "1")
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}{errors}");
-}
 
 type Buffer = Arc<Mutex<Vec<u8>>>;
 

@@ -8,6 +8,7 @@
 //!
 //! This is the only library with `unsafe` code; what it exports is safe to use from `#![forbid(unsafe_code)]` crates.
 
+mod codes;
 pub mod cpu;
 pub mod dma;
 pub mod error;

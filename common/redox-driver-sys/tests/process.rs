@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-mod common;
+#[path = "support/alone.rs"]
+mod alone;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use common::alone;
-
+use alone::alone;
 use redox_driver_sys::{
     process::{Child, End},
     shared::SharedMemory,

@@ -1,9 +1,8 @@
 //! Block devices (section 5.2).
 
-use std::fmt;
-
 use bitfield_struct::bitfield;
 use bitflags::bitflags;
+use redox_driver_sys::{codes, display_code};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The type of a block device (section 5).
@@ -108,54 +107,25 @@ impl BlkConfig {
         [4, 4, 4, 4, 2, 1, 1, 4, 1, 1, 2, 4, 1, 1, 2, 4, 4, 4, 4, 4, 1, 1, 1, 1, 4, 4, 4];
 }
 
-/// What a request does (section 5.2.6).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(transparent)]
-pub struct RequestType(pub u32);
-
-impl RequestType {
-    /// VIRTIO_BLK_T_IN: from the medium to memory.
-    pub const IN: RequestType = RequestType(0);
-    /// VIRTIO_BLK_T_OUT: from memory to the medium.
-    pub const OUT: RequestType = RequestType(1);
-    /// VIRTIO_BLK_T_FLUSH: everything written is on the medium afterwards.
-    pub const FLUSH: RequestType = RequestType(4);
-    /// VIRTIO_BLK_T_GET_ID: the serial number, 20 bytes.
-    pub const GET_ID: RequestType = RequestType(8);
-    /// VIRTIO_BLK_T_GET_LIFETIME: how worn the device is.
-    pub const GET_LIFETIME: RequestType = RequestType(10);
-    /// VIRTIO_BLK_T_DISCARD: blocks are no longer needed.
-    pub const DISCARD: RequestType = RequestType(11);
-    /// VIRTIO_BLK_T_WRITE_ZEROES: blocks read as zeroes afterwards.
-    pub const WRITE_ZEROES: RequestType = RequestType(13);
-    /// VIRTIO_BLK_T_SECURE_ERASE: blocks are erased beyond recovery.
-    pub const SECURE_ERASE: RequestType = RequestType(14);
-
-    /// Its name in the specification, less the prefix, if it has one.
-    pub const fn name(self) -> Option<&'static str> {
-        Some(match self {
-            RequestType::IN => "IN",
-            RequestType::OUT => "OUT",
-            RequestType::FLUSH => "FLUSH",
-            RequestType::GET_ID => "GET_ID",
-            RequestType::GET_LIFETIME => "GET_LIFETIME",
-            RequestType::DISCARD => "DISCARD",
-            RequestType::WRITE_ZEROES => "WRITE_ZEROES",
-            RequestType::SECURE_ERASE => "SECURE_ERASE",
-            _ => return None,
-        })
-    }
-}
-
-impl fmt::Display for RequestType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.name().unwrap_or("unknown"), self.0)
-    }
-}
-
-impl fmt::Debug for RequestType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+codes! {
+    /// What a request does (section 5.2.6).
+    pub struct RequestType: u32 {
+        /// From the medium to memory.
+        IN = 0, "VIRTIO_BLK_T_IN";
+        /// From memory to the medium.
+        OUT = 1, "VIRTIO_BLK_T_OUT";
+        /// Everything written is on the medium afterwards.
+        FLUSH = 4, "VIRTIO_BLK_T_FLUSH";
+        /// The serial number, 20 bytes.
+        GET_ID = 8, "VIRTIO_BLK_T_GET_ID";
+        /// How worn the device is.
+        GET_LIFETIME = 10, "VIRTIO_BLK_T_GET_LIFETIME";
+        /// Blocks are no longer needed.
+        DISCARD = 11, "VIRTIO_BLK_T_DISCARD";
+        /// Blocks read as zeroes afterwards.
+        WRITE_ZEROES = 13, "VIRTIO_BLK_T_WRITE_ZEROES";
+        /// Blocks are erased beyond recovery.
+        SECURE_ERASE = 14, "VIRTIO_BLK_T_SECURE_ERASE";
     }
 }
 
@@ -174,19 +144,19 @@ pub struct RequestHeader {
 
 const _: () = assert!(size_of::<RequestHeader>() == 16);
 
-/// How a request ended (section 5.2.6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(transparent)]
-pub struct RequestStatus(pub u8);
-
-impl RequestStatus {
-    /// VIRTIO_BLK_S_OK.
-    pub const OK: RequestStatus = RequestStatus(0);
-    /// VIRTIO_BLK_S_IOERR: a device or driver error.
-    pub const IOERR: RequestStatus = RequestStatus(1);
-    /// VIRTIO_BLK_S_UNSUPP: the device has no such request.
-    pub const UNSUPP: RequestStatus = RequestStatus(2);
+codes! {
+    /// How a request ended (section 5.2.6).
+    pub struct RequestStatus: u8 {
+        /// It was done.
+        OK = 0, "VIRTIO_BLK_S_OK";
+        /// A device or driver error.
+        IOERR = 1, "VIRTIO_BLK_S_IOERR";
+        /// The device has no such request.
+        UNSUPP = 2, "VIRTIO_BLK_S_UNSUPP";
+    }
 }
+
+display_code!(RequestType, RequestStatus);
 
 /// Sectors of a discard or write-zeroes, 16 bytes (`virtio_blk_discard_write_zeroes`, section 5.2.6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

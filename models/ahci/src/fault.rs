@@ -1,19 +1,26 @@
-//! Faults on demand.
+//! What can go wrong.
 
 use std::{fmt, time::Duration};
 
 use ahci_spec::{AtaCommand, AtaError};
-use fastrand::Rng;
-use model_support::generator;
+use model_support::fault;
 
-/// What goes wrong, when. The same plan with the same seed does the same again; `Display` shows both.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct FaultPlan {
-    seed: u64,
-    rules: Vec<Rule>,
-    stuck: Vec<StuckBits>,
-    lifecycle: Vec<(LifecycleFault, Option<u8>, Option<u32>)>,
+/// The kind of faults of an AHCI controller.
+#[derive(Debug)]
+pub struct Ahci;
+
+impl fault::Kind for Ahci {
+    type Action = Action;
+    type Only = Commands;
+    type Lifecycle = Trouble;
 }
+
+/// What goes wrong, when.
+pub type FaultPlan = fault::FaultPlan<Ahci>;
+/// When an [`Action`] happens.
+pub type Rule = fault::Rule<Ahci>;
+/// A plan being carried out.
+pub(crate) type Faults = fault::Faults<Ahci>;
 
 /// What goes wrong with a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,53 +79,56 @@ pub enum LifecycleFault {
     BiosKeeps,
 }
 
-/// Bits of a register that read the same whatever they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StuckBits {
-    /// Offset of a dword in ABAR.
-    pub offset: u64,
-    /// Bits that read as 1.
-    pub ones: u32,
-    /// Bits that read as 0.
-    pub zeroes: u32,
+impl LifecycleFault {
+    /// On one port only.
+    pub const fn on_port(self, port: u8) -> Trouble {
+        Trouble { fault: self, port: Some(port) }
+    }
 }
 
-/// When an [`Action`] happens: to all commands, until narrowed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rule {
-    action: Action,
+/// Where a [`LifecycleFault`] happens: to the controller and all ports, or to one port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    fault: LifecycleFault,
+    port: Option<u8>,
+}
+
+impl From<LifecycleFault> for Trouble {
+    fn from(fault: LifecycleFault) -> Self {
+        Trouble { fault, port: None }
+    }
+}
+
+impl Trouble {
+    /// Whether it is `fault` of `port`, or of the controller.
+    pub(crate) fn is(&self, fault: LifecycleFault, port: Option<u8>) -> bool {
+        self.fault == fault && (self.port.is_none() || self.port == port)
+    }
+}
+
+/// Commands that a rule is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Commands {
     port: Option<u8>,
     command: Option<AtaCommand>,
     lba: Option<u64>,
     data_only: bool,
-    nth: Option<u64>,
-    probability: Option<f64>,
-    times: Option<u64>,
 }
 
-impl Rule {
-    /// `action` on every command.
-    pub const fn new(action: Action) -> Self {
-        Rule {
-            action,
-            port: None,
-            command: None,
-            lba: None,
-            data_only: false,
-            nth: None,
-            probability: None,
-            times: None,
-        }
+impl Commands {
+    /// Every command.
+    pub const fn any() -> Self {
+        Commands { port: None, command: None, lba: None, data_only: false }
     }
 
-    /// `action` on commands with this code.
-    pub const fn on(command: AtaCommand, action: Action) -> Self {
-        Rule { command: Some(command), ..Rule::new(action) }
+    /// Commands with this code.
+    pub const fn code(command: AtaCommand) -> Self {
+        Commands { command: Some(command), ..Commands::any() }
     }
 
-    /// `action` on commands that read, write, trim or flush.
-    pub const fn any_io(action: Action) -> Self {
-        Rule { data_only: true, ..Rule::new(action) }
+    /// Commands that read, write, trim or flush.
+    pub const fn io() -> Self {
+        Commands { data_only: true, ..Commands::any() }
     }
 
     /// Only on this port.
@@ -128,40 +138,39 @@ impl Rule {
         self
     }
 
-    /// Only on reads and writes that include this block.
+    /// Only reads and writes that include this block.
     #[must_use]
     pub const fn at_lba(mut self, lba: u64) -> Self {
         self.lba = Some(lba);
         self
     }
 
-    /// Only on the `nth` command that matches, counted from 1.
-    #[must_use]
-    pub const fn nth(mut self, nth: u64) -> Self {
-        self.nth = Some(nth);
-        self
-    }
-
-    /// Only by chance, with this probability.
-    #[must_use]
-    pub const fn probability(mut self, probability: f64) -> Self {
-        self.probability = Some(probability);
-        self
-    }
-
-    /// At most so often.
-    #[must_use]
-    pub const fn times(mut self, times: u64) -> Self {
-        self.times = Some(times);
-        self
-    }
-
-    fn matches(&self, port: u8, command: AtaCommand, range: Option<(u64, u64)>) -> bool {
+    /// `range` is the first block and the number of blocks.
+    pub(crate) fn matches(&self, port: u8, command: AtaCommand, range: Option<(u64, u64)>) -> bool {
         let within = |lba| range.is_some_and(|(start, blocks)| (start..start + blocks).contains(&lba));
         self.port.is_none_or(|only| only == port)
             && self.command.is_none_or(|only| only == command)
             && self.lba.is_none_or(within)
             && (!self.data_only || is_io(command))
+    }
+}
+
+impl fmt::Display for Commands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "port {port}")?,
+            None => f.write_str("any port")?,
+        }
+        if self.data_only {
+            f.write_str(", I/O")?;
+        }
+        if let Some(command) = self.command {
+            write!(f, ", {command}")?;
+        }
+        match self.lba {
+            Some(lba) => write!(f, ", block {lba}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -183,178 +192,31 @@ fn is_io(command: AtaCommand) -> bool {
     )
 }
 
-impl FaultPlan {
-    /// A plan in which nothing goes wrong.
-    pub fn new(seed: u64) -> Self {
-        FaultPlan { seed, ..FaultPlan::default() }
-    }
-
-    /// Adds a rule.
-    #[must_use]
-    pub fn rule(mut self, rule: Rule) -> Self {
-        self.rules.push(rule);
-        self
-    }
-
-    /// Adds stuck bits.
-    #[must_use]
-    pub fn stuck(mut self, bits: StuckBits) -> Self {
-        self.stuck.push(bits);
-        self
-    }
-
-    /// Adds a fault of the controller that stays.
-    #[must_use]
-    pub fn lifecycle(mut self, fault: LifecycleFault) -> Self {
-        self.lifecycle.push((fault, None, None));
-        self
-    }
-
-    /// Adds a fault of one port that stays.
-    #[must_use]
-    pub fn lifecycle_of(mut self, port: u8, fault: LifecycleFault) -> Self {
-        self.lifecycle.push((fault, Some(port), None));
-        self
-    }
-
-    /// Adds a fault of one port that happens so often.
-    #[must_use]
-    pub fn lifecycle_times(mut self, port: u8, fault: LifecycleFault, times: u32) -> Self {
-        self.lifecycle.push((fault, Some(port), Some(times)));
-        self
-    }
-
-    /// The seed.
-    pub fn seed(&self) -> u64 {
-        self.seed
-    }
-}
-
-impl fmt::Display for FaultPlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "fault plan, seed {:#x}", self.seed)?;
-        for rule in &self.rules {
-            write!(f, "; {rule:?}")?;
-        }
-        for StuckBits { offset, ones, zeroes } in &self.stuck {
-            write!(f, "; register {offset:#x}: {ones:#x} stuck at 1, {zeroes:#x} stuck at 0")?;
-        }
-        for (fault, port, times) in &self.lifecycle {
-            write!(f, "; {fault:?} on port {port:?}, times {times:?}")?;
-        }
-        Ok(())
-    }
-}
-
-/// A plan being carried out.
-#[derive(Debug)]
-pub(crate) struct Faults {
-    plan: FaultPlan,
-    rng: Rng,
-    /// For each rule: commands that matched, and times that it struck.
-    progress: Vec<(u64, u64)>,
-}
-
-impl Faults {
-    pub(crate) fn new(plan: FaultPlan) -> Self {
-        // Not the numbers that made the plan, if chance did.
-        let rng = generator(!plan.seed);
-        let progress = vec![(0, 0); plan.rules.len()];
-        Faults { plan, rng, progress }
-    }
-
-    /// What goes wrong with a command that was fetched; `range` is the first block and the number of blocks.
-    pub(crate) fn strike(&mut self, port: u8, command: AtaCommand, range: Option<(u64, u64)>) -> Vec<Action> {
-        let mut actions = Vec::new();
-        for (rule, (matched, struck)) in self.plan.rules.iter().zip(&mut self.progress) {
-            if !rule.matches(port, command, range) {
-                continue;
-            }
-            *matched += 1;
-            let now = rule.nth.is_none_or(|nth| nth == *matched)
-                && rule.times.is_none_or(|times| *struck < times)
-                && rule.probability.is_none_or(|probability| self.rng.f64() < probability);
-            if now {
-                *struck += 1;
-                actions.push(rule.action);
-            }
-        }
-        actions
-    }
-
-    /// Whether `fault` happens now, to `port` if it is one of a port.
-    pub(crate) fn lifecycle(&mut self, fault: LifecycleFault, port: Option<u8>) -> bool {
-        self.plan.lifecycle.iter_mut().any(|(kind, only, times)| {
-            *kind == fault
-                && (only.is_none() || *only == port)
-                && match times {
-                    None => true,
-                    Some(0) => false,
-                    Some(left) => {
-                        *left -= 1;
-                        true
-                    }
-                }
-        })
-    }
-
-    /// What a dword register reads as.
-    pub(crate) fn stick(&self, offset: u64, value: u32) -> u32 {
-        let bits = self.plan.stuck.iter().filter(|bits| bits.offset == offset);
-        bits.fold(value, |value, bits| (value | bits.ones) & !bits.zeroes)
-    }
-
-    /// Makes garbage of data: all of it, or some bytes.
-    pub(crate) fn garble(&mut self, data: &mut [u8]) {
-        if self.rng.bool() {
-            self.rng.fill(data);
-            return;
-        }
-        for _ in 0..data.len().min(16) {
-            let at = self.rng.usize(..data.len());
-            if let Some(byte) = data.get_mut(at) {
-                *byte = self.rng.u8(..);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn rules_strike_when_they_say() {
-        let plan = FaultPlan::new(1)
-            .rule(Rule::on(AtaCommand::READ_DMA, Action::Drop).nth(2))
-            .rule(Rule::any_io(Action::Hang).on_port(3).times(1))
-            .rule(Rule::new(Action::Duplicate).at_lba(7));
-        let mut faults = Faults::new(plan);
-        assert_eq!(faults.strike(1, AtaCommand::READ_DMA, Some((0, 7))), []);
-        assert_eq!(faults.strike(1, AtaCommand::IDENTIFY_DEVICE, None), []);
-        assert_eq!(faults.strike(1, AtaCommand::READ_DMA, Some((7, 1))), [Action::Drop, Action::Duplicate]);
-        assert_eq!(faults.strike(3, AtaCommand::IDENTIFY_DEVICE, None), []);
-        assert_eq!(faults.strike(3, AtaCommand::FLUSH_CACHE, None), [Action::Hang]);
-        assert_eq!(faults.strike(3, AtaCommand::FLUSH_CACHE, None), []);
+    fn commands_are_told_apart() {
+        let things = [
+            (1, AtaCommand::READ_DMA, Some((0, 7))),
+            (1, AtaCommand::READ_DMA, Some((7, 1))),
+            (3, AtaCommand::FLUSH_CACHE, None),
+            (3, AtaCommand::IDENTIFY_DEVICE, None),
+        ];
+        let matches =
+            |only: Commands| things.map(|(port, command, range)| only.matches(port, command, range));
+        assert_eq!(matches(Commands::any()), [true; 4]);
+        assert_eq!(matches(Commands::code(AtaCommand::READ_DMA)), [true, true, false, false]);
+        assert_eq!(matches(Commands::io().on_port(3)), [false, false, true, false]);
+        assert_eq!(matches(Commands::any().at_lba(7)), [false, true, false, false]);
     }
 
     #[test]
-    fn the_same_seed_gives_the_same_faults() {
-        let strikes = |seed| {
-            let rule = Rule::any_io(Action::Drop).probability(0.1);
-            let mut faults = Faults::new(FaultPlan::new(seed).rule(rule));
-            (0..2000).map(|_| faults.strike(1, AtaCommand::READ_DMA, None)).collect::<Vec<_>>()
-        };
-        assert_eq!(strikes(7), strikes(7));
-        assert_ne!(strikes(7), strikes(8));
-    }
-
-    #[test]
-    fn lifecycle_faults_run_out() {
-        let plan = FaultPlan::new(0).lifecycle_times(2, LifecycleFault::NoLink, 1);
-        let mut faults = Faults::new(plan);
-        assert!(!faults.lifecycle(LifecycleFault::NoLink, Some(1)));
-        assert!(faults.lifecycle(LifecycleFault::NoLink, Some(2)));
-        assert!(!faults.lifecycle(LifecycleFault::NoLink, Some(2)));
+    fn trouble_of_one_port_is_not_that_of_others() {
+        let fault = LifecycleFault::NoLink;
+        assert!(Trouble::from(fault).is(fault, None) && Trouble::from(fault).is(fault, Some(2)));
+        assert!(fault.on_port(2).is(fault, Some(2)) && !fault.on_port(2).is(fault, Some(1)));
+        assert!(!fault.on_port(2).is(LifecycleFault::NeverReady, Some(2)));
     }
 }

@@ -87,14 +87,14 @@ impl Hba {
     pub(crate) fn begin_reset(&mut self, now: Time) {
         self.shared.statistics.resets += 1;
         self.ghc.set_hr(true);
-        if !self.shared.faults.lifecycle(LifecycleFault::ResetNeverEnds, None) {
+        if !self.shared.faults.lifecycle(|it| it.is(LifecycleFault::ResetNeverEnds, None)) {
             self.reset_done = Some(now.plus(self.shared.config.latency.reset));
         }
     }
 
     /// BOHC.OOS was set.
     pub(crate) fn ask_bios(&mut self, now: Time) {
-        if self.bohc.bos() && !self.shared.faults.lifecycle(LifecycleFault::BiosKeeps, None) {
+        if self.bohc.bos() && !self.shared.faults.lifecycle(|it| it.is(LifecycleFault::BiosKeeps, None)) {
             self.bios_done = Some(now.plus(self.shared.config.latency.bios));
         }
     }

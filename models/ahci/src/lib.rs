@@ -35,7 +35,8 @@ mod violation;
 
 pub use config::{CdConfig, Config, DeviceConfig, DiskConfig, Latency, Trim};
 pub use device::Ahci;
-pub use fault::{Action, FaultPlan, LifecycleFault, Rule, StuckBits};
+pub use fault::{Action, Commands, FaultPlan, LifecycleFault, Rule, Trouble};
 pub use handle::{Handle, Place, PowerCut};
+pub use model_support::fault::StuckBits;
 pub use statistics::Statistics;
 pub use violation::Violation;

@@ -61,7 +61,7 @@ impl Port {
         if self.target.is_none() {
             return;
         }
-        if shared.faults.lifecycle(LifecycleFault::NoLink, Some(self.number)) {
+        if shared.faults.lifecycle(|it| it.is(LifecycleFault::NoLink, Some(self.number))) {
             self.ssts = PxSsts::new().with_det(PxSsts::DET_PRESENT);
             return;
         }
@@ -93,7 +93,7 @@ impl Port {
         self.tfd = PxTfd::new().with_status(BUSY);
         self.abandoned = false;
         self.idle_since = now;
-        if !shared.faults.lifecycle(LifecycleFault::NeverReady, Some(self.number)) {
+        if !shared.faults.lifecycle(|it| it.is(LifecycleFault::NeverReady, Some(self.number))) {
             let at = now.plus(shared.config.latency.ready);
             self.link.push((at, LinkEvent::Ready { pm_port: 0, hard: true }));
         }

@@ -191,7 +191,7 @@ impl Port {
         (self.ci, self.sact) = (0, 0);
         // So says the definition of SDE (AHCI, section 3.3.16).
         self.fbs.set_sde(false);
-        if !shared.faults.lifecycle(LifecycleFault::NeverStops, Some(self.number)) {
+        if !shared.faults.lifecycle(|it| it.is(LifecycleFault::NeverStops, Some(self.number))) {
             self.stop_at = Some(now.plus(shared.config.latency.stop));
         }
     }
@@ -297,7 +297,7 @@ impl Port {
         let fua = code == AtaCommand::WRITE_DMA_FUA_EXT
             || (code == AtaCommand::WRITE_FPDMA_QUEUED && fis.device & ahci_spec::device::FUA != 0);
         shared.statistics.fua_writes += u64::from(fua);
-        command.actions = shared.faults.strike(port, code, command.range());
+        command.actions = shared.faults.strike(|only| only.matches(port, code, command.range()));
         if command.has(Action::SpuriousInterrupt) {
             self.is.set_dps(true);
         }

@@ -10,7 +10,7 @@ use ahci_spec::{
         PX_SSTS, PX_TFD, PxIs, PxSsts, SIG_ATA, port,
     },
 };
-use model_ahci::{Action, Ahci, Config, DiskConfig, FaultPlan, Handle, Rule, Violation};
+use model_ahci::{Action, Ahci, Commands, Config, DiskConfig, FaultPlan, Handle, Rule, Violation};
 use redox_driver_sys::{
     dma::DmaBuffer,
     mmio::{Mmio, ReadWrite},
@@ -140,7 +140,9 @@ fn queued_commands_complete_in_sact_and_interrupt() {
 fn an_error_stops_the_list_until_it_is_started_anew() {
     let bench = Bench::new(Config::default());
     let error = ahci_spec::AtaError::new().with_unc(true);
-    bench.model.set_faults(FaultPlan::new(0).rule(Rule::new(Action::Fail(error)).at_lba(1)));
+    bench
+        .model
+        .set_faults(FaultPlan::new(0).rule(Rule::only(Commands::any().at_lba(1), Action::Fail(error))));
     bench.start();
     for slot in 0..3 {
         bench.queued(slot, u64::from(slot));

@@ -120,7 +120,7 @@ impl Controller {
         let (opcode, cid) = (entry.cdw0.opcode(), entry.cdw0.cid());
         let admin = sqid == ADMIN;
         let now = bus.now();
-        let actions = self.faults.strike(sqid, opcode);
+        let actions = self.faults.strike(|only| only.matches(sqid, opcode));
         self.statistics.faults += actions.len() as u64;
         let mut refused = None;
         if admin {

@@ -43,7 +43,8 @@ mod violation;
 
 pub use config::{Config, HostMemoryWishes, Latency, NamespaceConfig};
 pub use device::Nvme;
-pub use fault::{Action, FaultPlan, LifecycleFault, Rule, StuckBits};
+pub use fault::{Action, Commands, FaultPlan, LifecycleFault, Rule, random_faults};
 pub use handle::{Handle, PowerCut};
+pub use model_support::fault::StuckBits;
 pub use statistics::Statistics;
 pub use violation::Violation;

@@ -19,7 +19,7 @@ impl Controller {
             (false, true) => self.enable(bus.now()),
             (true, false) => {
                 self.reset_controller(Some(bus));
-                if !self.faults.lifecycle(LifecycleFault::NeverDisabled) {
+                if !self.faults.lifecycle(|&fault| fault == LifecycleFault::NeverDisabled) {
                     self.ready_change = Some((bus.now().plus(self.config.latency.disable), false));
                 }
             }
@@ -31,7 +31,7 @@ impl Controller {
         }
         if new.shn() != Cc::SHN_NONE && old.shn() == Cc::SHN_NONE {
             self.csts.set_shst(Csts::SHST_OCCURRING);
-            if !self.faults.lifecycle(LifecycleFault::NeverShutDown) {
+            if !self.faults.lifecycle(|&fault| fault == LifecycleFault::NeverShutDown) {
                 self.shut_down_at = Some(bus.now().plus(self.config.latency.shutdown));
             }
         }
@@ -49,9 +49,9 @@ impl Controller {
             self.fail();
             return;
         }
-        if self.faults.lifecycle(LifecycleFault::FatalOnEnable) {
+        if self.faults.lifecycle(|&fault| fault == LifecycleFault::FatalOnEnable) {
             self.fail();
-        } else if self.faults.lifecycle(LifecycleFault::NeverReady) {
+        } else if self.faults.lifecycle(|&fault| fault == LifecycleFault::NeverReady) {
             self.ready_change = None;
         } else {
             self.ready_change = Some((now.plus(self.config.latency.enable), true));

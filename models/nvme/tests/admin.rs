@@ -6,7 +6,7 @@ mod common;
 use std::time::Duration;
 
 use common::{PAGE, Rig, blocks, command, log_cdw10};
-use model_nvme::{Action, Config, FaultPlan, NamespaceConfig, Rule, Violation};
+use model_nvme::{Action, Commands, Config, FaultPlan, NamespaceConfig, Rule, Violation};
 use nvme_spec::{
     AbortCdw10, AdminOpcode, Cdw0, Cns, CreateCqCdw11, ErrorLogEntry, FeatureId, FirmwareSlotLog,
     IdentifierType, IdentifyCdw10, IdentifyController, IdentifyNamespace, LogPage, NamespaceIdentifiers,
@@ -143,7 +143,7 @@ fn deleting_a_submission_queue_ends_its_commands() {
     let mut rig = Rig::new(Config::default());
     let mut queue = rig.queue(1, 16, 1);
     let buffer = rig.buffer(512);
-    rig.handle.set_faults(FaultPlan::new(0).rule(Rule::io(NvmOpcode::READ, Action::Hang)));
+    rig.handle.set_faults(FaultPlan::new(0).rule(Rule::only(Commands::io(NvmOpcode::READ), Action::Hang)));
     let hung = [0, 1, 2].map(|lba| rig.submit(&mut queue, blocks(NvmOpcode::READ, 1, lba, 1, &buffer)));
     rig.host.advance(Duration::from_secs(1));
     assert!(queue.take().is_none());
@@ -161,7 +161,8 @@ fn abort_ends_a_hung_command_and_tells_of_one_it_does_not_find() {
     let mut rig = Rig::new(Config::default());
     let mut queue = rig.queue(1, 16, 1);
     let buffer = rig.buffer(512);
-    rig.handle.set_faults(FaultPlan::new(0).rule(Rule::io(NvmOpcode::READ, Action::Hang).nth(1)));
+    rig.handle
+        .set_faults(FaultPlan::new(0).rule(Rule::only(Commands::io(NvmOpcode::READ), Action::Hang).nth(1)));
     let cid = rig.submit(&mut queue, blocks(NvmOpcode::READ, 1, 0, 1, &buffer));
     let abort = |cid| SubmissionEntry {
         cdw10: AbortCdw10::new().with_sqid(1).with_cid(cid).into(),

@@ -6,7 +6,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Queue, Rig, blocks, command};
-use model_nvme::{Action, Config, FaultPlan, Rule};
+use model_nvme::{Action, Commands, Config, FaultPlan, Rule, random_faults};
 use nvme_spec::{AdminOpcode, Cns, CompletionEntry, IdentifyController, NvmOpcode, Status, ascii};
 
 /// A rig on which `action` strikes the first read, and the completions that came of two reads.
@@ -15,7 +15,7 @@ fn two_reads(action: Action) -> (Rig, Queue, [u16; 2], Vec<CompletionEntry>) {
     let mut queue = rig.queue(1, 16, 1);
     rig.interrupts[1].take().unwrap();
     let buffer = rig.buffer(512);
-    rig.handle.set_faults(FaultPlan::new(0).rule(Rule::io(NvmOpcode::READ, action).nth(1)));
+    rig.handle.set_faults(FaultPlan::new(0).rule(Rule::only(Commands::io(NvmOpcode::READ), action).nth(1)));
     let cids = [0, 1].map(|lba| rig.submit(&mut queue, blocks(NvmOpcode::READ, 1, lba, 1, &buffer)));
     rig.host.advance(Duration::from_millis(50));
     let mut done = Vec::new();
@@ -48,7 +48,7 @@ fn completions_get_lost_late_doubled_and_reordered() {
 fn a_reordered_completion_does_not_wait_for_ever() {
     let mut rig = Rig::new(Config::default());
     let mut queue = rig.queue(1, 16, 1);
-    rig.handle.set_faults(FaultPlan::new(0).rule(Rule::any_io(Action::Reorder)));
+    rig.handle.set_faults(FaultPlan::new(0).rule(Rule::only(Commands::any_io(), Action::Reorder)));
     let start = rig.host.now();
     assert_eq!(rig.status(&mut queue, command(NvmOpcode::FLUSH.0, 1, None)), Status::SUCCESS);
     assert!(rig.host.now().since(start) >= Duration::from_millis(10));
@@ -104,8 +104,9 @@ fn wild_accesses_are_noticed_by_the_machine() {
 #[test]
 fn data_turn_to_garbage() {
     let mut rig = Rig::new(Config::default());
-    rig.handle
-        .set_faults(FaultPlan::new(5).rule(Rule::admin(AdminOpcode::IDENTIFY, Action::Garbage).times(1)));
+    rig.handle.set_faults(
+        FaultPlan::new(5).rule(Rule::only(Commands::admin(AdminOpcode::IDENTIFY), Action::Garbage).times(1)),
+    );
     let garbage: IdentifyController = rig.identify(Cns::CONTROLLER.0, 0).unwrap();
     let proper: IdentifyController = rig.identify(Cns::CONTROLLER.0, 0).unwrap();
     assert_ne!(zerocopy::IntoBytes::as_bytes(&garbage), zerocopy::IntoBytes::as_bytes(&proper));
@@ -117,7 +118,7 @@ fn a_random_plan_replays() {
     let run = |seed| {
         let mut rig = Rig::new(Config::default());
         let mut queue = rig.queue(1, 64, 1);
-        rig.handle.set_faults(FaultPlan::random(seed));
+        rig.handle.set_faults(random_faults(seed));
         let buffer = rig.buffer(512);
         let mut seen = Vec::new();
         for lba in 0..2000 {
@@ -132,7 +133,7 @@ fn a_random_plan_replays() {
     };
     for seed in 0..8 {
         let (first, second) = (run(seed), run(seed));
-        assert_eq!(first, second, "{}", FaultPlan::random(seed));
+        assert_eq!(first, second, "{}", random_faults(seed));
     }
     assert_ne!(run(1).0, run(2).0);
 }

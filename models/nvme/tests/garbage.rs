@@ -6,7 +6,7 @@ mod common;
 use std::time::Duration;
 
 use common::{PAGE, Rig};
-use model_nvme::{Config, FaultPlan, HostMemoryWishes, Latency, NamespaceConfig, PowerCut, Statistics};
+use model_nvme::{Config, HostMemoryWishes, Latency, NamespaceConfig, PowerCut, Statistics, random_faults};
 use nvme_spec::{
     AdminOpcode, Cdw0, CreateCqCdw11, CreateQueueCdw10, CreateSqCdw11, FeatureCdw10, FeatureId,
     HmbDescriptor, HostMemoryBuffer, SubmissionEntry,
@@ -278,7 +278,7 @@ impl Garbage {
             Step::Disable => rig.write32(CC, 0),
             Step::Resize(nsid, blocks) => rig.handle.resize(nsid, blocks),
             Step::PowerCut(torn) => rig.handle.power_cut(if torn { PowerCut::Torn } else { PowerCut::Lost }),
-            Step::Faults(seed) => rig.handle.set_faults(FaultPlan::random(seed)),
+            Step::Faults(seed) => rig.handle.set_faults(random_faults(seed)),
         }
     }
 }

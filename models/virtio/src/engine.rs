@@ -94,7 +94,7 @@ impl<T: DeviceType> Core<T> {
 
     fn accept(&mut self, bus: &mut dyn Bus, number: u16, request: Request) {
         let kind = self.device.kind(bus, &request);
-        let actions = self.faults.strike(number, kind);
+        let actions = self.faults.strike(|only| only.matches(number, kind));
         self.statistics.fetched += 1;
         self.statistics.faults += actions.len() as u64;
         if self.accepted.contains(Features::IN_ORDER)

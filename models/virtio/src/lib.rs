@@ -34,7 +34,7 @@ pub use blk::{Blk, BlkConfig, PowerCut};
 pub use config::{Latency, TransportConfig};
 pub use device::Virtio;
 pub use device_type::{DeviceType, Execution};
-pub use fault::{Action, FaultPlan, LifecycleFault, Rule};
+pub use fault::{Action, FaultPlan, LifecycleFault, Requests, Rule};
 pub use handle::Handle;
 pub use statistics::Statistics;
 pub use violation::Violation;

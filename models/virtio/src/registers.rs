@@ -173,7 +173,7 @@ impl<T: DeviceType> Core<T> {
         if status == DeviceStatus::RESET {
             self.forget();
             self.interrupts.reset();
-            let never = self.faults.lifecycle(LifecycleFault::NeverReset);
+            let never = self.faults.lifecycle(|&fault| fault == LifecycleFault::NeverReset);
             let after = if never { std::time::Duration::MAX } else { self.config.latency.reset };
             self.reset_at = Some(bus.now().plus(after));
             return;
@@ -207,7 +207,7 @@ impl<T: DeviceType> Core<T> {
         if !bad.is_empty() || !accepted.contains(Features::VERSION_1) {
             self.note(Violation::Feature { bits: bad.bits() });
             self.status.set_features_ok(false);
-        } else if self.faults.lifecycle(LifecycleFault::RefuseFeatures) {
+        } else if self.faults.lifecycle(|&fault| fault == LifecycleFault::RefuseFeatures) {
             self.status.set_features_ok(false);
         } else {
             self.device.negotiated(accepted);
@@ -262,7 +262,7 @@ impl<T: DeviceType> Core<T> {
                 }
             }
             common::QUEUE_RESET if word == 1 && accepted.contains(Features::RING_RESET) => {
-                let never = self.faults.lifecycle(LifecycleFault::NeverResetQueue);
+                let never = self.faults.lifecycle(|&fault| fault == LifecycleFault::NeverResetQueue);
                 let after = if never { std::time::Duration::MAX } else { self.config.latency.queue_reset };
                 queue.ring = None;
                 queue.order.clear();

@@ -3,8 +3,8 @@
 use bitfield_struct::bitfield;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::codes::{codes, display_code};
 use crate::opcode::{AtaCommand, AtaError, AtaStatus};
+use redox_driver_sys::{codes, display_code};
 
 codes! {
     /// The first byte of a frame information structure (SATA, section 10.5.1).

@@ -11,7 +11,6 @@
 compile_error!("AHCI structures are little-endian and are declared with the machine's integers");
 
 pub mod atapi;
-mod codes;
 mod command;
 mod fis;
 mod identify;

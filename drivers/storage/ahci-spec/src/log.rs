@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::codes::{codes, display_code};
+use redox_driver_sys::{codes, display_code};
 
 codes! {
     /// Address of a general purpose log (ACS, annex A).

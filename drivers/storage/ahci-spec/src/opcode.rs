@@ -2,7 +2,7 @@
 
 use bitfield_struct::bitfield;
 
-use crate::codes::{codes, display_code};
+use redox_driver_sys::{codes, display_code};
 
 codes! {
     /// The command code of an ATA command (ACS, chapter 7).

@@ -9,8 +9,8 @@ use ahci_spec::{AtaCommand, registers};
 use ahcid::{AhciController, Error, Options};
 use driver_block::Controller;
 use model_ahci::{
-    Action, CdConfig, Config, DeviceConfig, DiskConfig, FaultPlan, Latency, LifecycleFault, PowerCut, Rule,
-    StuckBits,
+    Action, CdConfig, Commands, Config, DeviceConfig, DiskConfig, FaultPlan, Latency, LifecycleFault,
+    PowerCut, Rule, StuckBits,
 };
 use redox_driver_sys::irq::InterruptKind;
 use support::{Bench, one, options, pattern, with};
@@ -22,9 +22,9 @@ fn disk(serial: &str) -> Option<DeviceConfig> {
 #[test]
 fn empty_and_dead_ports_do_not_delay_the_others() {
     let plan = FaultPlan::new(1)
-        .lifecycle_of(1, LifecycleFault::NoLink)
-        .lifecycle_of(2, LifecycleFault::NeverReady)
-        .rule(Rule::on(AtaCommand::IDENTIFY_DEVICE, Action::Hang).on_port(3));
+        .lifecycle(LifecycleFault::NoLink.on_port(1))
+        .lifecycle(LifecycleFault::NeverReady.on_port(2))
+        .rule(Rule::only(Commands::code(AtaCommand::IDENTIFY_DEVICE).on_port(3), Action::Hang));
     let devices = vec![disk("a"), disk("b"), disk("c"), disk("d"), None, disk("f")];
     let bench = Bench::faulty(with(devices), plan);
     let before = bench.host.now();
@@ -58,7 +58,7 @@ fn a_disk_that_spins_up_slowly_is_announced_when_it_is_there() {
 #[test]
 fn a_disk_that_needs_several_attempts_gets_them() {
     for fault in [LifecycleFault::NoLink, LifecycleFault::NeverReady] {
-        let plan = FaultPlan::new(1).lifecycle_times(0, fault, 1);
+        let plan = FaultPlan::new(1).lifecycle_times(fault.on_port(0), 1);
         let bench = Bench::faulty(Config::default(), plan);
         // The plan is for what happens from the reset on.
         let options = Options { settle: Duration::from_secs(30), ..options() };
@@ -67,7 +67,8 @@ fn a_disk_that_needs_several_attempts_gets_them() {
         bench.assert_clean();
     }
     // Garbage in the identify data is found by its checksum.
-    let plan = FaultPlan::new(1).rule(Rule::on(AtaCommand::IDENTIFY_DEVICE, Action::Garbage).times(2));
+    let plan = FaultPlan::new(1)
+        .rule(Rule::only(Commands::code(AtaCommand::IDENTIFY_DEVICE), Action::Garbage).times(2));
     let bench = Bench::faulty(Config::default(), plan);
     assert_eq!(bench.attach(options()).disks().len(), 1);
     assert_eq!(bench.model.statistics().command(AtaCommand::IDENTIFY_DEVICE), 3);
@@ -76,7 +77,8 @@ fn a_disk_that_needs_several_attempts_gets_them() {
 
 #[test]
 fn a_device_that_never_identifies_itself_is_given_up() {
-    let plan = FaultPlan::new(1).rule(Rule::on(AtaCommand::IDENTIFY_DEVICE, Action::DeviceFault));
+    let plan =
+        FaultPlan::new(1).rule(Rule::only(Commands::code(AtaCommand::IDENTIFY_DEVICE), Action::DeviceFault));
     let bench = Bench::faulty(Config::default(), plan);
     let controller = bench.attach(options());
     assert_eq!(controller.disks(), []);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ahci_spec::{AtaCommand, registers::PxSsts};
 use ahcid::{Coalescing, LinkPower, Options};
 use driver_block::{BlockError, Controller, DiskId, Operation, Request};
-use model_ahci::{Action, CdConfig, Config, DeviceConfig, DiskConfig, FaultPlan, Place, Rule};
+use model_ahci::{Action, CdConfig, Commands, Config, DeviceConfig, DiskConfig, FaultPlan, Place, Rule};
 use support::{Bench, one, options, pattern, with};
 
 const SOON: Duration = Duration::from_secs(2);
@@ -40,7 +40,7 @@ fn a_disk_is_plugged_in_and_pulled_out() {
 
 #[test]
 fn requests_of_a_disk_that_is_pulled_out_are_answered() {
-    let plan = FaultPlan::new(1).rule(Rule::any_io(Action::Unplug).nth(5));
+    let plan = FaultPlan::new(1).rule(Rule::only(Commands::io(), Action::Unplug).nth(5));
     let bench = Bench::faulty(with(vec![Some(disk(1 << 16, "a")), Some(disk(1 << 16, "b"))]), plan);
     let mut driven = bench.drive(options());
     let requests: Vec<_> = (0..20).map(|n| driven.reading(0, n * 16, 8, n)).collect();
@@ -70,7 +70,7 @@ fn another_disk_in_the_same_port_is_another_disk() {
 #[test]
 fn a_link_that_is_lost_for_a_moment_loses_nothing() {
     for ncq in [true, false] {
-        let plan = FaultPlan::new(1).rule(Rule::any_io(Action::LinkLoss).nth(5));
+        let plan = FaultPlan::new(1).rule(Rule::only(Commands::io(), Action::LinkLoss).nth(5));
         let bench = Bench::faulty(Config::default(), plan);
         let mut driven = bench.drive(Options { ncq, ..options() });
         let requests: Vec<_> = (0..20).map(|n| driven.reading(0, n * 16, 8, n)).collect();
@@ -251,8 +251,8 @@ fn disks_behind_a_port_multiplier_are_served() {
 fn an_error_behind_a_port_multiplier_is_the_error_of_one_command() {
     for fbs in [false, true] {
         let error = ahci_spec::AtaError::new().with_unc(true);
-        let plan =
-            FaultPlan::new(1).rule(Rule::on(AtaCommand::READ_FPDMA_QUEUED, Action::Fail(error)).at_lba(83));
+        let plan = FaultPlan::new(1)
+            .rule(Rule::only(Commands::code(AtaCommand::READ_FPDMA_QUEUED).at_lba(83), Action::Fail(error)));
         let bench = Bench::faulty(Config { fbs, ..with(vec![Some(multiplier())]) }, plan);
         let mut driven = bench.drive(options());
         let requests: Vec<_> =

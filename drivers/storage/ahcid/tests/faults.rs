@@ -14,8 +14,8 @@ use driver_block::{
 };
 use fastrand::Rng;
 use model_ahci::{
-    Action, CdConfig, Config, DeviceConfig, DiskConfig, FaultPlan, Latency, LifecycleFault, Place, PowerCut,
-    Rule, Trim,
+    Action, CdConfig, Commands, Config, DeviceConfig, DiskConfig, FaultPlan, Latency, LifecycleFault, Place,
+    PowerCut, Rule, Trim,
 };
 use redox_driver_sys::model::Host;
 use support::Bench;
@@ -49,7 +49,7 @@ fn random_plan(rng: &mut Rng) -> FaultPlan {
     for action in actions {
         if rng.u8(..) < 70 {
             let often = f64::from(rng.u32(1..40)) / 1000.0;
-            plan = plan.rule(Rule::any_io(action).probability(often));
+            plan = plan.rule(Rule::only(Commands::io(), action).probability(often));
         }
         if rng.u8(..) < 12 {
             // The driver's own commands as well, now and then: recovery goes wrong too.
@@ -58,7 +58,7 @@ fn random_plan(rng: &mut Rng) -> FaultPlan {
     }
     if rng.u8(..) < 20 {
         let faults = [LifecycleFault::NeverStops, LifecycleFault::NoLink, LifecycleFault::NeverReady];
-        plan = plan.lifecycle_times(0, faults[rng.usize(..faults.len())], rng.u32(1..3));
+        plan = plan.lifecycle_times(faults[rng.usize(..faults.len())].on_port(0), rng.u32(1..3));
     }
     plan
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use ahci_spec::{AtaCommand, AtaError};
 use ahcid::Options;
 use driver_block::{BlockError, DiskId, Operation, Request};
-use model_ahci::{Action, Config, DeviceConfig, DiskConfig, FaultPlan, Latency, LifecycleFault, Rule};
+use model_ahci::{
+    Action, Commands, Config, DeviceConfig, DiskConfig, FaultPlan, Latency, LifecycleFault, Rule,
+};
 use support::{Bench, Driven, one, options, pattern, with};
 
 const UNREADABLE: AtaError = AtaError::new().with_unc(true);
@@ -27,7 +29,8 @@ fn failures(driven: &mut Driven, count: u64) -> Vec<(u64, BlockError)> {
 
 #[test]
 fn a_failed_queued_command_fails_alone() {
-    let plan = FaultPlan::new(1).rule(Rule::new(Action::Fail(UNREADABLE)).at_lba(5 * 16 + 3));
+    let plan =
+        FaultPlan::new(1).rule(Rule::only(Commands::any().at_lba(5 * 16 + 3), Action::Fail(UNREADABLE)));
     let bench = Bench::faulty(Config::default(), plan);
     let mut driven = bench.drive(options());
     assert_eq!(failures(&mut driven, 24), [(5, BlockError::Medium)]);
@@ -40,7 +43,7 @@ fn a_failed_queued_command_fails_alone() {
 
 #[test]
 fn a_failed_command_of_those_that_are_not_queued_fails_alone() {
-    let plan = FaultPlan::new(1).rule(Rule::new(Action::Fail(UNREADABLE)).at_lba(5 * 16));
+    let plan = FaultPlan::new(1).rule(Rule::only(Commands::any().at_lba(5 * 16), Action::Fail(UNREADABLE)));
     let bench = Bench::faulty(one(DiskConfig::old(1 << 16, "old")), plan);
     let mut driven = bench.drive(options());
     assert_eq!(failures(&mut driven, 24), [(5, BlockError::Medium)]);
@@ -52,7 +55,7 @@ fn a_failed_command_of_those_that_are_not_queued_fails_alone() {
 fn a_transient_error_is_tried_again() {
     for action in [Action::Fail(AtaError::new().with_icrc(true).with_abrt(true)), Action::DeviceFault] {
         for ncq in [true, false] {
-            let plan = FaultPlan::new(1).rule(Rule::any_io(action).nth(7));
+            let plan = FaultPlan::new(1).rule(Rule::only(Commands::io(), action).nth(7));
             let bench = Bench::faulty(Config::default(), plan);
             let mut driven = bench.drive(Options { ncq, ..options() });
             // A device fault of a queued command is in no log: the command's own error is.
@@ -66,8 +69,8 @@ fn a_transient_error_is_tried_again() {
 #[test]
 fn a_log_that_lies_is_not_needed() {
     let plan = FaultPlan::new(1)
-        .rule(Rule::new(Action::Fail(UNREADABLE)).at_lba(5 * 16))
-        .rule(Rule::new(Action::GarbageLog).at_lba(5 * 16));
+        .rule(Rule::only(Commands::any().at_lba(5 * 16), Action::Fail(UNREADABLE)))
+        .rule(Rule::only(Commands::any().at_lba(5 * 16), Action::GarbageLog));
     let bench = Bench::faulty(Config::default(), plan);
     let mut driven = bench.drive(options());
     assert_eq!(failures(&mut driven, 24), [(5, BlockError::Medium)]);
@@ -82,7 +85,7 @@ fn a_log_that_lies_is_not_needed() {
 fn a_hung_command_costs_a_port_reset_and_the_others_go_on() {
     for ncq in [true, false] {
         for action in [Action::Hang, Action::Drop, Action::Delay(Duration::from_secs(100))] {
-            let plan = FaultPlan::new(1).rule(Rule::any_io(action).nth(3).times(1));
+            let plan = FaultPlan::new(1).rule(Rule::only(Commands::io(), action).nth(3).times(1));
             let bench = Bench::faulty(Config::default(), plan);
             let mut driven = bench.drive(Options { ncq, ..options() });
             let before = bench.host.now();
@@ -98,7 +101,7 @@ fn a_hung_command_costs_a_port_reset_and_the_others_go_on() {
 #[test]
 fn a_lost_interrupt_costs_time_and_nothing_else() {
     // With interrupts, the engine does not look by itself: the queue is driven by hand.
-    let plan = FaultPlan::new(1).rule(Rule::any_io(Action::LoseInterrupt).nth(1));
+    let plan = FaultPlan::new(1).rule(Rule::only(Commands::io(), Action::LoseInterrupt).nth(1));
     let bench = Bench::faulty(Config::default(), plan);
     let mut controller = bench.attach(options());
     let mut queue = driver_block::Controller::take_queues(&mut controller).remove(0);
@@ -132,7 +135,7 @@ fn a_lost_interrupt_costs_time_and_nothing_else() {
 #[test]
 fn duplicates_and_strangers_do_no_harm() {
     for action in [Action::Duplicate, Action::SpuriousInterrupt] {
-        let plan = FaultPlan::new(1).rule(Rule::any_io(action));
+        let plan = FaultPlan::new(1).rule(Rule::only(Commands::io(), action));
         let bench = Bench::faulty(Config::default(), plan);
         let mut driven = bench.drive(options());
         assert_eq!(failures(&mut driven, 100), []);
@@ -143,7 +146,7 @@ fn duplicates_and_strangers_do_no_harm() {
 
 #[test]
 fn an_error_of_the_link_is_recovered_and_many_make_it_slower() {
-    let plan = FaultPlan::new(1).rule(Rule::any_io(Action::LinkError).nth(4));
+    let plan = FaultPlan::new(1).rule(Rule::only(Commands::io(), Action::LinkError).nth(4));
     let bench = Bench::faulty(Config::default(), plan);
     let mut driven = bench.drive(options());
     assert_eq!(failures(&mut driven, 24), []);
@@ -183,11 +186,9 @@ fn a_command_list_that_does_not_stop_takes_a_reset_of_the_controller() {
         Some(DeviceConfig::Disk(DiskConfig::new(1 << 16, "bad"))),
         Some(DeviceConfig::Disk(DiskConfig::new(1 << 16, "good"))),
     ];
-    let plan = FaultPlan::new(1).rule(Rule::any_io(Action::Hang).on_port(0).times(1)).lifecycle_times(
-        0,
-        LifecycleFault::NeverStops,
-        1,
-    );
+    let plan = FaultPlan::new(1)
+        .rule(Rule::only(Commands::io().on_port(0), Action::Hang).times(1))
+        .lifecycle_times(LifecycleFault::NeverStops.on_port(0), 1);
     let bench = Bench::faulty(with(devices), plan);
     let mut driven = bench.drive(options());
     assert_eq!(failures(&mut driven, 24), []);
@@ -204,8 +205,8 @@ fn a_port_that_never_stops_is_left_alone_and_the_other_serves() {
         Some(DeviceConfig::Disk(DiskConfig::new(1 << 16, "good"))),
     ];
     let plan = FaultPlan::new(1)
-        .rule(Rule::any_io(Action::Hang).on_port(0))
-        .lifecycle_of(0, LifecycleFault::NeverStops);
+        .rule(Rule::only(Commands::io().on_port(0), Action::Hang))
+        .lifecycle(LifecycleFault::NeverStops.on_port(0));
     let bench = Bench::faulty(with(devices), plan);
     let mut driven = bench.drive(options());
     let failed = failures(&mut driven, 4);
@@ -220,7 +221,7 @@ fn a_disk_that_never_answers_again_is_given_up_alone() {
         Some(DeviceConfig::Disk(DiskConfig::new(1 << 16, "bad"))),
         Some(DeviceConfig::Disk(DiskConfig::new(1 << 16, "good"))),
     ];
-    let plan = FaultPlan::new(1).rule(Rule::any_io(Action::Hang).on_port(0));
+    let plan = FaultPlan::new(1).rule(Rule::only(Commands::io().on_port(0), Action::Hang));
     let bench = Bench::faulty(with(devices), plan);
     let mut driven = bench.drive(options());
     let failed = failures(&mut driven, 4);
@@ -237,7 +238,7 @@ fn a_hung_disk_does_not_delay_its_neighbour() {
         Some(DeviceConfig::Disk(DiskConfig::new(1 << 16, "bad"))),
         Some(DeviceConfig::Disk(DiskConfig::new(1 << 16, "good"))),
     ];
-    let plan = FaultPlan::new(1).rule(Rule::any_io(Action::Hang).on_port(0).times(40));
+    let plan = FaultPlan::new(1).rule(Rule::only(Commands::io().on_port(0), Action::Hang).times(40));
     let bench = Bench::faulty(with(devices), plan);
     let mut driven = bench.drive(options());
     // More than the hung disk may have: it must not take the tags of the other.
@@ -263,7 +264,7 @@ fn a_hung_disk_does_not_delay_its_neighbour() {
 
 #[test]
 fn a_controller_that_is_pulled_out_is_gone() {
-    let plan = FaultPlan::new(1).rule(Rule::any_io(Action::Remove).nth(5));
+    let plan = FaultPlan::new(1).rule(Rule::only(Commands::io(), Action::Remove).nth(5));
     let bench = Bench::faulty(Config::default(), plan);
     let mut driven = bench.drive(options());
     let failed = failures(&mut driven, 24);

@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::codes::{codes, display_code};
+use redox_driver_sys::{codes, display_code};
 
 codes! {
     /// SGL descriptor type, the upper half of the descriptor's last byte (section 4.4, figure "SGL Descriptor Type").

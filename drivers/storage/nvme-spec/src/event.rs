@@ -2,7 +2,7 @@
 
 use bitfield_struct::bitfield;
 
-use crate::codes::{codes, display_code};
+use redox_driver_sys::{codes, display_code};
 
 /// Completion dword 0 of an Asynchronous Event Request (section 5.2.1).
 #[bitfield(u32)]

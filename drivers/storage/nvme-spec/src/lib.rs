@@ -9,7 +9,6 @@
 #[cfg(target_endian = "big")]
 compile_error!("NVMe structures are little-endian and are declared with the machine's integers");
 
-mod codes;
 mod command;
 mod data;
 mod entry;

@@ -1,6 +1,6 @@
 //! Command opcodes, feature and log page identifiers.
 
-use crate::codes::{codes, display_code};
+use redox_driver_sys::{codes, display_code};
 
 codes! {
     /// Opcode of an admin command (section 5, figure "Opcodes for Admin Commands").

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::codes::{codes, display_code};
+use redox_driver_sys::{codes, display_code};
 
 codes! {
     /// SCT: status code type (section 4.6.1.1).

@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use driver_block::{Controller, HardwareQueue, WriteCache};
-use model_nvme::{Action, Config, FaultPlan, Latency, LifecycleFault, NamespaceConfig, Rule};
+use model_nvme::{Action, Commands, Config, FaultPlan, Latency, LifecycleFault, NamespaceConfig, Rule};
 use nvme_spec::{AdminOpcode, Status};
 use nvmed::{NamespaceError, Options};
 use redox_driver_sys::{irq::InterruptKind, model::DmaMode};
@@ -173,7 +173,7 @@ fn a_refused_admin_command_is_named_with_its_status() {
         (AdminOpcode::CREATE_IO_CQ, Status::INVALID_QUEUE_SIZE),
         (AdminOpcode::CREATE_IO_SQ, Status::INVALID_QUEUE_ID),
     ] {
-        let rule = Rule::admin(opcode, Action::Fail(status, true));
+        let rule = Rule::only(Commands::admin(opcode), Action::Fail(status, true));
         let bench = Bench::faulty(Config::default(), FaultPlan::new(0).rule(rule));
         let error = bench.try_attach(options()).err().unwrap().to_string();
         assert!(error.contains(opcode.name().unwrap()) && error.contains(status.name().unwrap()), "{error}");
@@ -185,7 +185,10 @@ fn a_refused_admin_command_is_named_with_its_status() {
 fn an_admin_command_without_answer_ends_the_attempt_in_time() {
     for opcode in [AdminOpcode::IDENTIFY, AdminOpcode::CREATE_IO_SQ, AdminOpcode::SET_FEATURES] {
         for action in [Action::Hang, Action::Drop, Action::CorruptCid(0x8000), Action::WrongPhase] {
-            let bench = Bench::faulty(Config::default(), FaultPlan::new(0).rule(Rule::admin(opcode, action)));
+            let bench = Bench::faulty(
+                Config::default(),
+                FaultPlan::new(0).rule(Rule::only(Commands::admin(opcode), action)),
+            );
             let start = bench.host.now();
             let error = bench.try_attach(options()).err().unwrap().to_string();
             assert!(error.contains("no completion within"), "{opcode} {action:?}: {error}");
@@ -201,10 +204,14 @@ fn optional_features_may_be_refused() {
     // The first Set Features is the number of queues, which is not optional.
     let mut plan = FaultPlan::new(0);
     for nth in 2..8 {
-        let rule = Rule::admin(AdminOpcode::SET_FEATURES, Action::Fail(Status::INVALID_FIELD, true));
+        let rule =
+            Rule::only(Commands::admin(AdminOpcode::SET_FEATURES), Action::Fail(Status::INVALID_FIELD, true));
         plan = plan.rule(rule.nth(nth));
     }
-    let rule = Rule::admin(AdminOpcode::ASYNC_EVENT_REQUEST, Action::Fail(Status::INVALID_OPCODE, true));
+    let rule = Rule::only(
+        Commands::admin(AdminOpcode::ASYNC_EVENT_REQUEST),
+        Action::Fail(Status::INVALID_OPCODE, true),
+    );
     let bench = Bench::faulty(config, plan.rule(rule));
     let mut driven = Driven::new(&bench, options());
     assert_eq!(driven.controller.host_memory_bytes(), 0);

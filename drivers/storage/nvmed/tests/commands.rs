@@ -6,7 +6,7 @@ mod support;
 use driver_block::{
     BlockError, Command, Completed, Controller, DiskId, HardwareQueue, LbaRange, Operation, SubmitError,
 };
-use model_nvme::{Action, Config, FaultPlan, NamespaceConfig, PowerCut, Rule};
+use model_nvme::{Action, Commands, Config, FaultPlan, NamespaceConfig, PowerCut, Rule};
 use nvme_spec::{NvmOpcode, Status};
 use nvmed::Options;
 use support::{Bench, Driven, options, pattern};
@@ -161,7 +161,7 @@ fn errors_of_the_device_are_translated() {
         (Status::INTERNAL_ERROR, true, BlockError::Medium),
         (Status::ABORT_REQUESTED, false, BlockError::Aborted),
     ] {
-        let plan = FaultPlan::new(0).rule(Rule::any_io(Action::Fail(status, dnr)));
+        let plan = FaultPlan::new(0).rule(Rule::only(Commands::any_io(), Action::Fail(status, dnr)));
         let bench = Bench::faulty(Config::default(), plan);
         let mut driven = Driven::new(&bench, options());
         let segment = driven.segment(0, 4096);
@@ -217,7 +217,7 @@ fn stale_duplicate_and_invented_completions_are_only_counted() {
     for action in
         [Action::Duplicate, Action::CorruptCid(0x8000), Action::CorruptSqid(0x10), Action::CorruptCid(0x3ff)]
     {
-        let plan = FaultPlan::new(0).rule(Rule::any_io(action).nth(1));
+        let plan = FaultPlan::new(0).rule(Rule::only(Commands::any_io(), action).nth(1));
         let bench = Bench::faulty(Config::default(), plan);
         let mut driven = Driven::new(&bench, options());
         let segment = driven.segment(0, 4096);

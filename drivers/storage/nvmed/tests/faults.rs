@@ -12,7 +12,8 @@ use driver_block::{
 };
 use fastrand::Rng;
 use model_nvme::{
-    Action, Config, FaultPlan, HostMemoryWishes, Latency, LifecycleFault, NamespaceConfig, PowerCut, Rule,
+    Action, Commands, Config, FaultPlan, HostMemoryWishes, Latency, LifecycleFault, NamespaceConfig,
+    PowerCut, Rule,
 };
 use nvme_spec::Status;
 use nvmed::{NvmeController, Options};
@@ -49,11 +50,11 @@ fn random_plan(rng: &mut Rng) -> FaultPlan {
     for action in actions {
         if rng.u8(..) < 80 {
             let often = f64::from(rng.u32(1..40)) / 1000.0;
-            plan = plan.rule(Rule::any_io(action).probability(often));
+            plan = plan.rule(Rule::only(Commands::any_io(), action).probability(often));
         }
         if rng.u8(..) < 12 {
             // The admin queue as well, now and then: aborts and resets go wrong too.
-            plan = plan.rule(Rule::new(action).on_queue(0).probability(0.02));
+            plan = plan.rule(Rule::only(Commands::on_queue(0), action).probability(0.02));
         }
     }
     if rng.u8(..) < 8 {

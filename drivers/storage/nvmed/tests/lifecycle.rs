@@ -9,7 +9,7 @@ use driver_block::{
     BlockError, Command, Completed, Controller, ControllerEvent, DiskId, HardwareQueue, LbaRange, Operation,
 };
 use model_nvme::{
-    Action, Config, FaultPlan, HostMemoryWishes, Latency, LifecycleFault, NamespaceConfig, Rule,
+    Action, Commands, Config, FaultPlan, HostMemoryWishes, Latency, LifecycleFault, NamespaceConfig, Rule,
 };
 use nvme_spec::{AdminOpcode, CriticalWarning, NvmOpcode};
 use nvmed::{Coalescing, IoQueue, Options};
@@ -159,7 +159,7 @@ fn coalesced_interrupts_are_fewer() {
 
 #[test]
 fn a_hanging_command_is_aborted() {
-    let plan = FaultPlan::new(0).rule(Rule::io(NvmOpcode::READ, Action::Hang).nth(1));
+    let plan = FaultPlan::new(0).rule(Rule::only(Commands::io(NvmOpcode::READ), Action::Hang).nth(1));
     let bench = Bench::faulty(Config::default(), plan);
     let mut driven = Driven::new(&bench, options());
     submit(&mut driven, 3);
@@ -176,8 +176,8 @@ fn a_hanging_command_is_aborted() {
 #[test]
 fn aborts_stay_within_the_controllers_limit() {
     let plan = FaultPlan::new(0)
-        .rule(Rule::io(NvmOpcode::READ, Action::Hang))
-        .rule(Rule::admin(AdminOpcode::ABORT, Action::Hang));
+        .rule(Rule::only(Commands::io(NvmOpcode::READ), Action::Hang))
+        .rule(Rule::only(Commands::admin(AdminOpcode::ABORT), Action::Hang));
     let bench = Bench::faulty(Config { abort_limit: 1, ..Config::default() }, plan);
     let mut driven = Driven::new(&bench, options());
     for tag in 0..3 {
@@ -194,7 +194,7 @@ fn aborts_stay_within_the_controllers_limit() {
 
 #[test]
 fn a_reset_forgets_commands_and_brings_the_queues_back() {
-    let plan = FaultPlan::new(0).rule(Rule::io(NvmOpcode::READ, Action::Hang).times(5));
+    let plan = FaultPlan::new(0).rule(Rule::only(Commands::io(NvmOpcode::READ), Action::Hang).times(5));
     let bench = Bench::faulty(Config::default(), plan);
     let mut driven = Driven::new(&bench, options());
     for tag in 0..5 {
@@ -281,7 +281,7 @@ fn shutdown_of_a_stuck_controller_ends_in_time() {
     bench.model.set_faults(
         FaultPlan::new(0)
             .lifecycle(LifecycleFault::NeverShutDown)
-            .rule(Rule::admin(AdminOpcode::DELETE_IO_SQ, Action::Hang)),
+            .rule(Rule::only(Commands::admin(AdminOpcode::DELETE_IO_SQ), Action::Hang)),
     );
     let start = bench.host.now();
     assert!(driven.shutdown().is_err());
@@ -312,7 +312,9 @@ fn an_event_whose_log_cannot_be_read_is_not_the_last_one() {
     let bench = Bench::new(Config::default());
     let mut driven = Driven::new(&bench, options());
     let refusal = Action::Fail(nvme_spec::Status::INTERNAL_ERROR, false);
-    bench.model.set_faults(FaultPlan::new(0).rule(Rule::admin(AdminOpcode::GET_LOG_PAGE, refusal).times(1)));
+    bench.model.set_faults(
+        FaultPlan::new(0).rule(Rule::only(Commands::admin(AdminOpcode::GET_LOG_PAGE), refusal).times(1)),
+    );
     bench.model.set_critical_warning(CriticalWarning::new().with_spare(true));
     bench.host.advance(Duration::from_millis(1));
     assert!(driven.controller.poll(bench.host.now(), &mut Vec::new()).is_err());

@@ -4,7 +4,9 @@
 mod support;
 
 use driver_block::{Controller, HardwareQueue, WriteCache};
-use model_virtio::{Action, Blk, BlkConfig, FaultPlan, LifecycleFault, Rule, TransportConfig, Virtio};
+use model_virtio::{
+    Action, Blk, BlkConfig, FaultPlan, LifecycleFault, Requests, Rule, TransportConfig, Virtio,
+};
 use redox_driver_sys::{
     irq::InterruptKind,
     model::{DmaMode, Host},
@@ -270,13 +272,18 @@ fn a_device_that_misbehaves_at_the_start_is_refused() {
     let error = attach(plan().lifecycle(LifecycleFault::RefuseFeatures)).unwrap();
     assert!(error.starts_with("the device does not take the features 0x"), "{error}");
     let error = attach(plan().rule(Rule::new(Action::Hang))).unwrap();
-    assert_eq!(error, "GET_ID (8): no completion within 10s");
+    assert_eq!(error, "VIRTIO_BLK_T_GET_ID (0x08): no completion within 10s");
     let error = attach(plan().rule(Rule::new(Action::BadLength(1)))).unwrap();
-    assert!(error.starts_with("GET_ID (8): the device claims to have written 22 bytes"), "{error}");
-    // One that only lacks a serial number is served.
-    let bench = Bench::faulty(
-        plan().rule(Rule::new(Action::Fail(RequestStatus::UNSUPP.0)).on_kind(RequestType::GET_ID.0)),
+    assert!(
+        error.starts_with("VIRTIO_BLK_T_GET_ID (0x08): the device claims to have written 22 bytes"),
+        "{error}"
     );
+    // One that only lacks a serial number is served.
+    let bench =
+        Bench::faulty(plan().rule(Rule::only(
+            Requests::of_kind(RequestType::GET_ID.0),
+            Action::Fail(RequestStatus::UNSUPP.0),
+        )));
     assert_eq!(bench.attach(options()).disks()[0].serial, "");
 }
 

@@ -9,7 +9,7 @@ use driver_block::{
     BlockError, Command, Completed, Controller, DiskId, HardwareQueue, LbaRange, Operation, SubmitError,
     WriteCache,
 };
-use model_virtio::{Action, Blk, BlkConfig, FaultPlan, Latency, Rule, TransportConfig};
+use model_virtio::{Action, Blk, BlkConfig, FaultPlan, Latency, Requests, Rule, TransportConfig};
 use redox_driver_sys::dma::Segment;
 use support::{Bench, Driven, all_rings, options, pattern, transport};
 use virtio_blkd::Options;
@@ -159,9 +159,9 @@ fn discard_and_write_zeroes_take_ranges() {
 #[test]
 fn errors_are_what_the_device_says() {
     let plan = FaultPlan::new(1)
-        .rule(Rule::new(Action::Fail(RequestStatus::IOERR.0)).on_kind(RequestType::IN.0).nth(1))
-        .rule(Rule::new(Action::Fail(RequestStatus::UNSUPP.0)).on_kind(RequestType::DISCARD.0))
-        .rule(Rule::new(Action::Fail(77)).on_kind(RequestType::FLUSH.0));
+        .rule(Rule::only(Requests::of_kind(RequestType::IN.0), Action::Fail(RequestStatus::IOERR.0)).nth(1))
+        .rule(Rule::only(Requests::of_kind(RequestType::DISCARD.0), Action::Fail(RequestStatus::UNSUPP.0)))
+        .rule(Rule::only(Requests::of_kind(RequestType::FLUSH.0), Action::Fail(77)));
     let bench = Bench::faulty(plan);
     let mut driven = Driven::new(&bench, options());
     let segments = [driven.segment(0, 512)];

@@ -9,7 +9,7 @@ use driver_block::{
     BlockError, Command, Completed, Controller, ControllerEvent, DiskId, HardwareQueue, LbaRange,
     LocalEngine, Operation, QueueOptions, RecoveryPolicy, Segments, WriteCache,
 };
-use model_virtio::{Action, BlkConfig, FaultPlan, LifecycleFault, Rule, TransportConfig};
+use model_virtio::{Action, BlkConfig, FaultPlan, LifecycleFault, Requests, Rule, TransportConfig};
 use support::{Bench, Driven, all_rings, options, pattern};
 use virtio_blkd::{IoQueue, Options};
 use virtio_core::{Chain, Features, QueueOptions as RingOptions, Transport};
@@ -132,7 +132,9 @@ fn a_device_that_needs_a_reset_is_reset() {
 fn a_request_that_hangs_is_carried_out_after_a_reset() {
     let bench = Bench::usual();
     let controller = bench.attach(Options { command_timeout: Duration::from_secs(2), ..options() });
-    bench.model.set_faults(FaultPlan::new(1).rule(Rule::new(Action::Hang).on_kind(RequestType::IN.0).nth(1)));
+    bench.model.set_faults(
+        FaultPlan::new(1).rule(Rule::only(Requests::of_kind(RequestType::IN.0), Action::Hang).nth(1)),
+    );
     bench.model.write(8, &pattern(512, 9));
     let buffer = controller.dma().allocate(4096).unwrap();
     let clock = controller.clock().clone();

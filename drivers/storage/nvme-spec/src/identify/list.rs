@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::codes::{codes, display_code};
+use redox_driver_sys::{codes, display_code};
 
 /// Up to 1024 namespace ids, ascending, ended by a zero: the active and allocated namespace lists (section 5.15.2.3)
 /// and the Changed Namespace List log (section 5.14.1.4).

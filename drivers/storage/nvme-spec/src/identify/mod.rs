@@ -10,7 +10,7 @@ pub use controller::{
 pub use list::{IdentifierType, NamespaceIdentifier, NamespaceIdentifiers, NamespaceList};
 pub use namespace::{Deallocation, FormattedLba, IdentifyNamespace, LbaFormat, NamespaceFeatures};
 
-use crate::codes::{codes, display_code};
+use redox_driver_sys::{codes, display_code};
 
 codes! {
     /// CNS: which data structure Identify returns (section 5.15.1, figure "Identify – CNS Values").

@@ -1,7 +1,8 @@
-//! Open sets of codes with names.
+//! Open sets of codes with names, as specifications have them.
 
 /// Declares a code as a transparent integer with named values. Anything a device sends is a value; `Display` says its
-/// name, or the number where it has none.
+/// name, or the number where it has none. The crate that declares one needs `zerocopy`.
+#[macro_export]
 macro_rules! codes {
     (
         $(#[$outer:meta])*
@@ -42,6 +43,7 @@ macro_rules! codes {
 }
 
 /// `Display` of a code: "Identify (0x06)", or "unknown (0x7e)".
+#[macro_export]
 macro_rules! display_code {
     ($($name:ident),*) => {$(
         impl ::std::fmt::Display for $name {
@@ -51,5 +53,3 @@ macro_rules! display_code {
         }
     )*};
 }
-
-pub(crate) use {codes, display_code};
