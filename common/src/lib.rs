@@ -1,6 +1,6 @@
 //! What every driver daemon stands on, whatever it drives and wherever it runs: its arguments ([`args`]), its log
 //! ([`logger`]), its life from readiness to termination ([`daemon`]) and the privileges it gives up ([`privileges`]). And what
-//! several drivers know about hardware: how often a network device may interrupt ([`itr`]).
+//! several drivers know about hardware: how often a network device may interrupt ([`itr`]), and the PHY behind it ([`phy`]).
 //!
 //! A daemon's `main` in outline:
 //!
@@ -43,6 +43,7 @@ pub mod daemon;
 mod exit;
 pub mod itr;
 pub mod logger;
+pub mod phy;
 pub mod privileges;
 pub mod signals;
 

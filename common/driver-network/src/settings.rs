@@ -3,6 +3,8 @@
 use std::fmt;
 
 use bitflags::bitflags;
+use common::phy::Negotiated;
+pub use common::phy::{Duplex, FlowControl};
 
 use crate::address::MacAddress;
 
@@ -61,24 +63,6 @@ pub struct Filter {
     pub multicast: Vec<MacAddress>,
 }
 
-/// Which pause frames are sent and obeyed (IEEE 802.3 annex 31B).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FlowControl {
-    /// Pause frames are obeyed.
-    pub receive: bool,
-    /// Pause frames are sent when memory runs out.
-    pub transmit: bool,
-}
-
-/// Whether both ends may send at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Duplex {
-    /// One at a time.
-    Half,
-    /// Both.
-    Full,
-}
-
 /// The state of the link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Link {
@@ -100,6 +84,17 @@ impl Link {
     /// Whether frames go through.
     pub const fn is_up(self) -> bool {
         matches!(self, Link::Up { .. })
+    }
+}
+
+impl From<Option<Negotiated>> for Link {
+    /// As the PHY has it.
+    fn from(link: Option<Negotiated>) -> Self {
+        link.map_or(Link::Down, |Negotiated { speed, duplex, flow_control, .. }| Link::Up {
+            speed: Some(speed),
+            duplex,
+            flow_control,
+        })
     }
 }
 
