@@ -41,6 +41,8 @@
 pub mod args;
 pub mod daemon;
 mod exit;
+#[cfg(target_os = "linux")]
+pub mod inspect;
 pub mod itr;
 pub mod logger;
 pub mod phy;

@@ -5,15 +5,24 @@
 #![forbid(unsafe_code)]
 
 mod address;
+pub mod daemon;
 mod device;
+mod engine;
 mod error;
+pub mod frontend;
+mod headers;
+mod lane;
 mod packet;
 mod queue;
 mod settings;
+pub mod vnet;
 
 pub use address::MacAddress;
 pub use device::{Capabilities, NetDevice, NetEvent, PseudoHeader, Statistics};
+pub use engine::{Engine, EngineError, Event};
 pub use error::NetError;
+pub use headers::BadPacket;
+pub use lane::{Frame, LaneStatistics, Port, Transmit};
 pub use packet::{
     Checksum, Coalesced, IpVersion, MAX_FRAGMENTS, Packet, Received, RxChecksum, RxFragment, RxMetadata,
     Segmentation, TxOffload, TxPacket,

@@ -59,9 +59,9 @@ pub trait QueuePair: Send {
     /// [`NetError::Gone`] or [`NetError::Protocol`] when the device must be reset.
     fn receive(&mut self, budget: usize, received: &mut Received) -> Result<(), NetError>;
 
-    /// The interrupts of the pair, none for a polled one. An interrupt that several pairs share belongs to one of them, whose
+    /// The interrupts of the pair: one, two, or none for a polled one. An interrupt that several pairs share belongs to one of them, whose
     /// thread then serves it.
-    fn interrupts(&self) -> Vec<&Interrupt>;
+    fn interrupts(&self) -> [Option<&Interrupt>; 2];
 
     /// One of the interrupts came, and was taken. No further one is wanted until [`arm`](Self::arm): where reading the reason costs a
     /// register access, it is read here and once.

@@ -8,8 +8,10 @@ mod backend;
 mod bus;
 mod config;
 mod host;
+mod inert;
 
 pub use bus::{Bus, DmaFault};
 pub use config::ConfigSpace;
 pub(crate) use host::Bar;
 pub use host::{Device, DmaMode, Host, Line};
+pub use inert::Inert;

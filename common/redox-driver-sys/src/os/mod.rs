@@ -7,7 +7,7 @@ mod linux;
 mod redox;
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{Claim, InterruptFd, Poller, coarse_now};
+pub(crate) use linux::{Claim, InterruptFd, Poller, coarse_now, tap};
 #[cfg(target_os = "redox")]
 pub(crate) use redox::{Claim, InterruptFd, Poller, coarse_now, processors, scheme};
 use rustix::time::{ClockId, clock_gettime};

@@ -1,6 +1,7 @@
 //! Linux: VFIO.
 
 mod poller;
+pub(crate) mod tap;
 mod vfio;
 
 pub(crate) use poller::Poller;
