@@ -15,6 +15,8 @@ mod lane;
 mod packet;
 mod queue;
 mod settings;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod vnet;
 
 pub use address::MacAddress;
