@@ -2,6 +2,8 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "redox")]
+mod redox;
 
 use anyhow::Context;
 use common::{args::DaemonArgs, daemon::Readiness, logger::Logging};

@@ -62,7 +62,6 @@ pub enum Event {
 }
 
 /// A device with its lanes, each of which has a client's [`Port`].
-#[derive(Debug)]
 pub struct Engine<D: NetDevice, P> {
     device: D,
     lanes: Vec<Lane<D::Queue>>,

@@ -9,4 +9,4 @@ mod wire;
 
 pub use mail::MailPort;
 pub use stack::{Nic, Served, Station, ping, tcp_echo};
-pub use wire::{Trouble, WireDevice, WireQueue, wire};
+pub use wire::{Handle, Trouble, WireDevice, WireQueue, wire};
