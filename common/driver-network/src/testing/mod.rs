@@ -8,5 +8,5 @@ mod stack;
 mod wire;
 
 pub use mail::MailPort;
-pub use stack::{Nic, Served, Station, ping, tcp_echo};
+pub use stack::{EchoServer, Nic, Served, Station, ping, tcp_echo};
 pub use wire::{Handle, Trouble, WireDevice, WireQueue, wire};

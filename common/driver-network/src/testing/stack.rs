@@ -239,10 +239,6 @@ pub fn tcp_echo<A: Nic, B: Nic>(
     len: usize,
     mut between: impl FnMut(usize),
 ) {
-    let socket = || {
-        let buffer = || tcp::SocketBuffer::new(vec![0; 65_535]);
-        tcp::Socket::new(buffer(), buffer())
-    };
     let (client, server) = (one.sockets.add(socket()), other.sockets.add(socket()));
     other.tcp(server).listen(PORT).expect("listen");
     let target = ip(other.number);
@@ -251,11 +247,7 @@ pub fn tcp_echo<A: Nic, B: Nic>(
     let (mut sent, mut back, mut now) = (0, 0, Instant::ZERO);
     let mut chunk = vec![0; 4096];
     until(one, other, &mut now, |one, other, _| {
-        let server = other.tcp(server);
-        while server.can_recv() && server.send_capacity() - server.send_queue() >= chunk.len() {
-            let count = server.recv_slice(&mut chunk).expect("receive");
-            server.send_slice(chunk.get(..count).unwrap_or_default()).expect("send back");
-        }
+        send_back(other.tcp(server));
         let client = one.tcp(client);
         // smoltcp takes no acknowledgement from a segment for whose data it has no room: whoever fills both windows waits for ever.
         while client.can_send() && sent < len && sent - back < ON_THE_WAY {
@@ -281,6 +273,50 @@ pub fn tcp_echo<A: Nic, B: Nic>(
     other.poll(now);
     one.sockets.remove(client);
     other.sockets.remove(server);
+}
+
+/// A station that sends back what a client elsewhere sends it by TCP, in real time.
+pub struct EchoServer<N: Nic> {
+    station: Station<N>,
+    socket: SocketHandle,
+    started: std::time::Instant,
+}
+
+impl<N: Nic> EchoServer<N> {
+    /// A server at port 7 of a station.
+    ///
+    /// # Panics
+    /// The station's stack is full.
+    pub fn new(mut station: Station<N>) -> Self {
+        let socket = station.sockets.add(socket());
+        station.tcp(socket).listen(PORT).expect("listen");
+        EchoServer { station, socket, started: std::time::Instant::now() }
+    }
+
+    /// Does what there is to do now.
+    ///
+    /// # Panics
+    /// The stack breaks its promises.
+    pub fn step(&mut self) {
+        let now = i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX);
+        self.station.poll(Instant::from_micros(now));
+        send_back(self.station.tcp(self.socket));
+        self.station.poll(Instant::from_micros(now));
+    }
+}
+
+fn socket() -> tcp::Socket<'static> {
+    let buffer = || tcp::SocketBuffer::new(vec![0; 65_535]);
+    tcp::Socket::new(buffer(), buffer())
+}
+
+/// Sends back what has come, as far as there is room.
+fn send_back(server: &mut tcp::Socket<'_>) {
+    let mut chunk = [0; 4096];
+    while server.can_recv() && server.send_capacity() - server.send_queue() >= chunk.len() {
+        let count = server.recv_slice(&mut chunk).expect("receive");
+        server.send_slice(chunk.get(..count).unwrap_or_default()).expect("send back");
+    }
 }
 
 /// The byte at a place of the data of a conversation.
