@@ -79,8 +79,8 @@ impl Core {
     fn is_plain(&self, offset: u64) -> bool {
         let within = |base: u64, bytes: u64| (base..base + bytes).contains(&offset);
         let addresses = u64::from(self.config.chip.receive_addresses) * 8;
-        let tables = within(reg::MTA, 4 * TABLE_DWORDS)
-            || within(reg::VFTA, 4 * TABLE_DWORDS)
+        let tables = within(reg::MTA, 4 * TABLE_DWORDS as u64)
+            || within(reg::VFTA, 4 * TABLE_DWORDS as u64)
             || within(reg::RA, addresses);
         let express = self.config.chip.is_express()
             && (EXPRESS.contains(&offset)

@@ -62,7 +62,7 @@ offsets! {
 }
 
 /// Dwords of [`MTA`] and of [`VFTA`].
-pub const TABLE_DWORDS: u64 = 128;
+pub const TABLE_DWORDS: usize = 128;
 /// Bytes of RETA.
 pub const RETA_ENTRIES: usize = 128;
 /// Bytes of the RSS key.
