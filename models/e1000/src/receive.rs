@@ -44,23 +44,26 @@ struct Verdict {
 
 impl Core {
     pub(crate) fn run_receive(&mut self, bus: &mut dyn Bus) {
+        self.store_all(bus);
         while let Some(frame) = self.wire.pop_front() {
-            if !self.link_up(bus.now()) || self.flap.is_some() {
-                continue;
-            }
-            self.arrive(bus, frame);
-        }
-        while let Some((frame, actions)) = self.fifo.pop_front() {
-            if let Some((frame, actions)) = self.store(bus, frame, actions) {
-                // No room: it waits.
-                self.fifo.push_front((frame, actions));
-                break;
+            if self.link_up(bus.now()) && self.flap.is_none() {
+                self.arrive(bus, frame);
+                self.store_all(bus);
             }
         }
         if self.asked_to_pause && self.fifo_bytes() <= self.threshold(reg::FCRTL) {
             self.asked_to_pause = false;
             self.statistics.pauses += 1;
             self.count(statistics::XONTXC);
+        }
+    }
+
+    fn store_all(&mut self, bus: &mut dyn Bus) {
+        while let Some((frame, actions)) = self.fifo.pop_front() {
+            if let Some(waits) = self.store(bus, frame, actions) {
+                self.fifo.push_front(waits);
+                break;
+            }
         }
     }
 
