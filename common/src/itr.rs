@@ -6,6 +6,8 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+use redox_driver_sys::time::Time;
+
 /// What the user asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Throttling {
@@ -61,6 +63,12 @@ const MANY_PACKETS: u32 = 4;
 const MANY_BYTES: u64 = 4_000;
 /// From this mean length in bytes on, packets are large: full ones of the usual MTU and acknowledgements mixed are.
 const LARGE: u64 = 700;
+/// Packets that come one by one are counted over at least this long: a clock that is read for nothing is that coarse.
+const WINDOW: Duration = Duration::from_millis(8);
+/// So many packets in a second are many, however they come.
+const STEADY_PACKETS: u64 = 50_000;
+/// So many bytes in a second are data, if the packets are large.
+const STEADY_BYTES: u64 = 20_000_000;
 /// So many batches in a row must be of a more urgent kind before the throttle follows: one acknowledgement between data is not
 /// a change of mind.
 const PATIENCE: u8 = 3;
@@ -72,6 +80,11 @@ pub struct Itr {
     latency: Latency,
     packets: u32,
     bytes: u64,
+    /// Packets and bytes since `since`.
+    window: (u64, u64),
+    since: Time,
+    /// What they were like in the window before.
+    steady: Latency,
     /// Batches in a row that wanted to be served sooner.
     urgent: u8,
     /// What the device was told.
@@ -81,7 +94,17 @@ pub struct Itr {
 impl Itr {
     /// A throttle that has seen nothing yet.
     pub const fn new(throttling: Throttling) -> Self {
-        Itr { throttling, latency: Latency::Lowest, packets: 0, bytes: 0, urgent: 0, interval: None }
+        Itr {
+            throttling,
+            latency: Latency::Lowest,
+            packets: 0,
+            bytes: 0,
+            window: (0, 0),
+            since: Time::from_nanos(0),
+            steady: Latency::Lowest,
+            urgent: 0,
+            interval: None,
+        }
     }
 
     /// Packets were found, either way.
@@ -92,13 +115,14 @@ impl Itr {
 
     /// The least time between two interrupts that the device is to be told, zero for none; `None` if it knows. What was recorded since
     /// the last call is one batch: what one interrupt brought.
-    pub fn decide(&mut self) -> Option<Duration> {
+    pub fn decide(&mut self, now: Time) -> Option<Duration> {
         let (packets, bytes) = (std::mem::take(&mut self.packets), std::mem::take(&mut self.bytes));
         let interval = match self.throttling {
             Throttling::Off => Duration::ZERO,
             Throttling::Fixed(rate) => Duration::from_secs(1) / rate.get(),
             Throttling::Adaptive => {
-                self.adapt(wanted(packets, bytes));
+                self.count(packets, bytes, now);
+                self.adapt(wanted(packets, bytes).max(self.steady));
                 self.latency.interval()
             }
         };
@@ -117,6 +141,27 @@ impl Itr {
     /// The device forgot what it was told: the next decision tells it again.
     pub const fn forget(&mut self) {
         self.interval = None;
+    }
+
+    /// Takes a batch into account for what comes steadily.
+    fn count(&mut self, packets: u32, bytes: u64, now: Time) {
+        self.window.0 = self.window.0.saturating_add(packets.into());
+        self.window.1 = self.window.1.saturating_add(bytes);
+        let elapsed = now.since(self.since);
+        if elapsed < WINDOW {
+            return;
+        }
+        let (packets, bytes) = std::mem::take(&mut self.window);
+        self.since = now;
+        let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let per_second = |count: u64| count.saturating_mul(1000) / millis.max(1);
+        self.steady = if per_second(bytes) >= STEADY_BYTES && bytes >= LARGE * packets {
+            Latency::Bulk
+        } else if per_second(packets) >= STEADY_PACKETS {
+            Latency::Low
+        } else {
+            Latency::Lowest
+        };
     }
 
     /// Goes one step towards `wanted`: at once where more can wait, else not for the first batch.
@@ -152,13 +197,40 @@ fn wanted(packets: u32, bytes: u64) -> Latency {
 mod tests {
     use super::*;
 
-    /// What is decided over batches that are all alike.
+    const NOW: Time = Time::from_nanos(1);
+
+    /// What is decided over batches that are all alike, and come at once.
     fn after(itr: &mut Itr, batches: usize, packets: u32, length: u64) -> Latency {
         for _ in 0..batches {
             itr.record(packets, u64::from(packets) * length);
-            itr.decide();
+            itr.decide(NOW);
         }
         itr.latency()
+    }
+
+    /// What is decided over packets that come one by one, so many in a second, for half a second.
+    fn steadily(itr: &mut Itr, start: u64, rate: u64, length: u64) -> Latency {
+        for packet in 0..rate / 2 {
+            itr.record(1, length);
+            itr.decide(Time::from_nanos(start + packet * (1_000_000_000 / rate)));
+        }
+        itr.latency()
+    }
+
+    #[test]
+    fn a_steady_stream_is_one_though_its_packets_come_one_by_one() {
+        for (rate, length, latency) in [
+            (100_000, 1000, Latency::Bulk),
+            (20_000, 1514, Latency::Bulk),
+            (100_000, 60, Latency::Low),
+            (20_000, 60, Latency::Lowest),
+            (5_000, 1514, Latency::Lowest),
+        ] {
+            let mut itr = Itr::new(Throttling::Adaptive);
+            assert_eq!(steadily(&mut itr, 0, rate, length), latency, "{rate} of {length}");
+            // And when it ends, it has ended.
+            assert_eq!(steadily(&mut itr, 1_000_000_000, 1000, 98), Latency::Lowest);
+        }
     }
 
     #[test]
@@ -184,11 +256,11 @@ mod tests {
     #[test]
     fn starts_quick_and_tells_the_device_once() {
         let mut itr = Itr::new(Throttling::Adaptive);
-        assert_eq!(itr.decide(), Some(Latency::Lowest.interval()));
+        assert_eq!(itr.decide(NOW), Some(Latency::Lowest.interval()));
         itr.record(1, 98);
-        assert_eq!(itr.decide(), None);
+        assert_eq!(itr.decide(NOW), None);
         itr.forget();
-        assert_eq!(itr.decide(), Some(Duration::from_nanos(14_285)));
+        assert_eq!(itr.decide(NOW), Some(Duration::from_nanos(14_285)));
     }
 
     #[test]
@@ -198,7 +270,7 @@ mod tests {
         assert_eq!(after(&mut itr, 1, 10, 1514), Latency::Bulk);
         assert_eq!(after(&mut itr, 100, 10, 1514), Latency::Bulk);
         itr.forget();
-        assert_eq!(itr.decide(), Some(Duration::from_micros(250)));
+        assert_eq!(itr.decide(NOW), Some(Duration::from_micros(250)));
     }
 
     #[test]
@@ -231,7 +303,7 @@ mod tests {
         for _ in 0..5 {
             itr.record(1, 1514);
         }
-        itr.decide();
+        itr.decide(NOW);
         assert_eq!(itr.latency(), Latency::Low);
     }
 
@@ -239,11 +311,11 @@ mod tests {
     fn what_the_user_wants_is_not_argued_with() {
         let mut off = Itr::new(Throttling::Off);
         let mut fixed = Itr::new(Throttling::Fixed(NonZeroU32::new(8000).unwrap()));
-        assert_eq!(off.decide(), Some(Duration::ZERO));
-        assert_eq!(fixed.decide(), Some(Duration::from_micros(125)));
+        assert_eq!(off.decide(NOW), Some(Duration::ZERO));
+        assert_eq!(fixed.decide(NOW), Some(Duration::from_micros(125)));
         for itr in [&mut off, &mut fixed] {
             assert_eq!(after(itr, 10, 100, 1514), Latency::Lowest);
-            assert_eq!(itr.decide(), None);
+            assert_eq!(itr.decide(NOW), None);
         }
     }
 }

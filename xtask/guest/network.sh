@@ -98,7 +98,7 @@ iperf() {
     local name=$1 rate
     shift
     server
-    iperf3 -c "$THEM" -f m "$@" >"$OUT/iperf3.$name.txt" 2>&1 || { tail -n 2 "$OUT/iperf3.$name.txt"; return 1; }
+    iperf3 -c "$THEM" -f m "$@" >"$OUT/iperf3.$name.txt" 2>&1 || { cat /tmp/iperf3.server; tail -n 2 "$OUT/iperf3.$name.txt"; return 1; }
     rate=$(awk '/receiver/ { for (i = 1; i < NF; i++) if ($(i + 1) == "Mbits/sec") rate = $i } END { print rate }' "$OUT/iperf3.$name.txt")
     metric "$name" "$rate" Mbit/s
     grep receiver "$OUT/iperf3.$name.txt" | tail -n 1

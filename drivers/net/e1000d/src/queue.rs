@@ -129,8 +129,8 @@ impl QueuePair for Pair {
         self.attention |= causes.lsc() || causes.rxseq();
     }
 
-    fn arm(&mut self, _now: Time) -> bool {
-        if let Some(interval) = self.itr.decide() {
+    fn arm(&mut self, now: Time) -> bool {
+        if let Some(interval) = self.itr.decide(now) {
             let units = interval.as_nanos() / u128::from(THROTTLE_UNIT_NANOS);
             let units = u32::try_from(units).unwrap_or(u32::MAX).min(0xffff);
             for throttle in self.calls.throttles.iter().flatten() {
