@@ -21,6 +21,8 @@ struct Bench {
     now: Duration,
     /// The interface is broken.
     dead: bool,
+    /// There is no such register, though the PHY says so.
+    missing: Option<u8>,
 }
 
 impl Mdio for Bench {
@@ -29,7 +31,7 @@ impl Mdio for Bench {
     fn read(&mut self, address: u8, register: u8) -> Result<u16, &'static str> {
         self.now += Duration::from_micros(64);
         match () {
-            () if self.dead => Err("no answer"),
+            () if self.dead || self.missing == Some(register) => Err("no answer"),
             () if address == ADDRESS => Ok(self.model.read(register, self.now)),
             () => Ok(u16::MAX),
         }
@@ -46,7 +48,7 @@ impl Mdio for Bench {
 
 impl Bench {
     fn new(config: PhyConfig) -> Self {
-        Bench { model: PhyModel::new(config), now: Duration::ZERO, dead: false }
+        Bench { model: PhyModel::new(config), now: Duration::ZERO, dead: false, missing: None }
     }
 
     fn find(&mut self) -> Phy {
@@ -90,6 +92,13 @@ fn is_found_where_it_answers() {
     assert_eq!(phy.supported(), Modes::all() - Modes::T1000_FULL - Modes::T1000_HALF);
     bench.dead = true;
     assert_eq!(phy.status(&mut bench).unwrap_err().to_string(), "MDIO: no answer");
+}
+
+#[test]
+fn an_extended_status_that_cannot_be_read_is_no_reason_to_give_up() {
+    let mut bench = Bench::new(PhyConfig::default());
+    bench.missing = Some(15);
+    assert_eq!(bench.find().supported(), Modes::all());
 }
 
 #[test]
