@@ -133,9 +133,14 @@ impl Phy {
                 continue;
             }
             let status = Status::from_bits_retain(read(register::STATUS)?);
-            let extended =
-                if status.contains(Status::EXTENDED) { read(register::EXTENDED_STATUS)? } else { 0 };
-            let supported = Modes::supported(status, ExtendedStatus::from_bits_retain(extended));
+            let extended = if status.contains(Status::EXTENDED) {
+                // Some (QEMU's 82540EM) say that there is one, and give an error for it.
+                read(register::EXTENDED_STATUS)
+                    .map_or(ExtendedStatus::all(), ExtendedStatus::from_bits_retain)
+            } else {
+                ExtendedStatus::empty()
+            };
+            let supported = Modes::supported(status, extended);
             let quirks = Quirks::find(known, id);
             return Ok(Phy { address, id, quirks, supported, wish: Wish::default(), eee: true });
         }
