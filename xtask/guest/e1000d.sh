@@ -15,6 +15,8 @@ IF=$(interface) || exit
 check "the link comes when the cable does" plugged
 check "DHCP lease" lease
 check "pings of a router" ping -c 3 -i 0.2 -W 3 -q 10.0.2.2
+# QEMU's network takes every packet on the wire for its own, and resets connections of others.
+cable world off || exit
 check "pings both ways" addressed
 check "pings of every size to the MTU" pings 0 1 17 18 64 500 1000 1471 1472
 check "IPv6 neighbours find each other" neighbours
