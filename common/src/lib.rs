@@ -1,5 +1,6 @@
 //! What every driver daemon stands on, whatever it drives and wherever it runs: its arguments ([`args`]), its log
-//! ([`logger`]), its life from readiness to termination ([`daemon`]) and the privileges it gives up ([`privileges`]).
+//! ([`logger`]), its life from readiness to termination ([`daemon`]) and the privileges it gives up ([`privileges`]). And what
+//! several drivers know about hardware: how often a network device may interrupt ([`itr`]), and the PHY behind it ([`phy`]).
 //!
 //! A daemon's `main` in outline:
 //!
@@ -40,7 +41,11 @@
 pub mod args;
 pub mod daemon;
 mod exit;
+#[cfg(target_os = "linux")]
+pub mod inspect;
+pub mod itr;
 pub mod logger;
+pub mod phy;
 pub mod privileges;
 pub mod signals;
 

@@ -1,8 +1,6 @@
 //! The life of a storage daemon, from an attached controller to its end.
 
 #[cfg(target_os = "linux")]
-mod inspect;
-#[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "redox")]
 mod redox;

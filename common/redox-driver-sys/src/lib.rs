@@ -27,6 +27,12 @@ pub use os::{iommu, packet, physical};
 pub mod process;
 pub mod scheme;
 pub mod shared;
+#[cfg(target_os = "linux")]
+pub mod tap {
+    //! Network interfaces whose cable is a file (Linux).
+
+    pub use crate::os::tap::{Tap, TapOffload};
+}
 pub mod time;
 
 pub use error::{Error, Result};

@@ -10,6 +10,7 @@ compile_error!("virtio structures are little-endian and are declared with the ma
 
 pub mod blk;
 mod features;
+pub mod net;
 pub mod packed;
 pub mod pci;
 pub mod split;

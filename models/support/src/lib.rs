@@ -1,9 +1,11 @@
-//! What device models share: faults on demand, chance that replays, and the medium of a disk behind its volatile cache.
+//! What device models share: faults on demand, chance that replays, the medium of a disk behind its volatile cache, and the
+//! PHY of a network device.
 #![forbid(unsafe_code)]
 
 mod chance;
 pub mod fault;
 mod medium;
+pub mod phy;
 
 pub use chance::generator;
 pub use medium::Medium;

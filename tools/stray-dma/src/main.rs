@@ -1,6 +1,6 @@
-//! Makes a storage device write where it has no map, and looks whether the write landed.
+//! Makes a device write where it has no map, and looks whether the write landed.
 //!
-//! The same command (NVMe's Identify, virtio's GET_ID, a read of an AHCI disk) is given twice: first with a mapped buffer, which must be written
+//! The same command (NVMe's Identify, virtio's GET_ID, a read of an AHCI disk, the receiving of a frame) is given twice: first with a mapped buffer, which must be written
 //! (so the command does write), then with the physical address of a page of this process that is
 //! not mapped for the device, which must stay as it was.
 #![forbid(unsafe_code)]
@@ -8,6 +8,7 @@
 mod abuse;
 mod ahci;
 mod controller;
+mod ethernet;
 mod iommu;
 mod sentinel;
 mod virtio;
@@ -21,11 +22,14 @@ use redox_driver_sys::pci::{PciAddress, PciFunction};
 
 use ahci::Ahci;
 use controller::Controller;
+use ethernet::Ethernet;
 use sentinel::Sentinel;
 use virtio::BlockDevice;
 
 /// Class and subclasses (PCI Code and ID Assignment).
 const MASS_STORAGE: u8 = 0x01;
+const NETWORK: u8 = 0x02;
+const INTEL: u16 = 0x8086;
 const SATA: u8 = 0x06;
 const NVM_EXPRESS: u8 = 0x08;
 /// What the mapped buffer holds before it is written.
@@ -43,7 +47,7 @@ trait Device {
     fn stop(self: Box<Self>) -> Result<()>;
 }
 
-/// Makes a storage device write where it has no map, and looks whether the write landed.
+/// Makes a device write where it has no map, and looks whether the write landed.
 #[derive(Debug, Parser)]
 struct Args {
     /// The device, bound to vfio-pci, or to nothing where the IOMMU daemon is there, as in 0000:00:04.0
@@ -94,7 +98,8 @@ fn run(args: &Args) -> Result<String> {
         (virtio_spec::pci::VENDOR, ..) => Box::new(BlockDevice::start(function)?),
         (_, MASS_STORAGE, NVM_EXPRESS) => Box::new(Controller::start(function)?),
         (_, MASS_STORAGE, SATA) => Box::new(Ahci::start(function)?),
-        _ => bail!("{}: {ids} is none of NVMe, AHCI and virtio", args.device),
+        (INTEL, NETWORK, _) => Box::new(Ethernet::start(function)?),
+        _ => bail!("{}: {ids} is none of NVMe, AHCI, virtio and Intel Ethernet", args.device),
     };
 
     let mapped = device.dma()?.allocate(nvme_spec::PAGE_SIZE)?;

@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: a driver at work in guests, with every claim checked.
 
 mod ahcid;
+mod e1000d;
 mod html;
 mod iommud;
 mod models;
@@ -81,8 +82,15 @@ pub(crate) const fn ours(name: &'static str) -> Expected {
 }
 
 /// All drivers that can be shown.
-pub const DRIVERS: &[Driver] =
-    &[nvmed::DRIVER, ahcid::DRIVER, virtio_blkd::DRIVER, storage::DRIVER, iommud::DRIVER, models::DRIVER];
+pub const DRIVERS: &[Driver] = &[
+    nvmed::DRIVER,
+    ahcid::DRIVER,
+    virtio_blkd::DRIVER,
+    storage::DRIVER,
+    e1000d::DRIVER,
+    iommud::DRIVER,
+    models::DRIVER,
+];
 
 /// Finds drivers by name; no names mean all.
 ///

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use super::Releases;
 use crate::debian::{self, Wanted};
 
-const PACKAGES: [&str; 22] = [
+const PACKAGES: [&str; 23] = [
     "base-files",
     "bash",
     "busybox-static",
@@ -20,6 +20,7 @@ const PACKAGES: [&str; 22] = [
     "gawk",
     "gdisk",
     "grep",
+    "iperf3",
     "iproute2",
     "iputils-ping",
     "kmod",
@@ -60,6 +61,12 @@ const DIRECTORIES: [&str; 11] =
 /// When its packages cannot be had.
 pub(super) fn obtain(releases: &Releases, dir: &Path) -> Result<PathBuf> {
     let tree = dir.join("root");
+    // A tree of an earlier version may lack what has been added to the list since.
+    let list = std::fs::read_to_string(tree.with_extension("packages")).unwrap_or_default();
+    let lacks = |package: &&str| !list.lines().any(|line| line.split(' ').next() == Some(package));
+    if tree.exists() && PACKAGES.iter().any(lacks) {
+        std::fs::remove_dir_all(&tree).with_context(|| format!("cannot remove {}", tree.display()))?;
+    }
     if !tree.exists() {
         let apt = releases.open("bookworm")?;
         let wanted = Wanted { packages: &PACKAGES, assumed: &ASSUMED, backported: &[] };
@@ -92,6 +99,7 @@ pub(super) fn check(tree: &Path) -> Result<PathBuf> {
         "bin/awk",
         "bin/busybox",
         "usr/bin/fio",
+        "usr/bin/iperf3",
         "sbin/mkfs.ext4",
         "sbin/fstrim",
         "usr/sbin/nvme",

@@ -4,15 +4,12 @@ use std::{io, os::fd::AsFd, path::Path, time::Duration};
 
 use common::{
     daemon::{Readiness, Termination},
+    inspect::{self, InspectNode},
     privileges::{CapabilitySet, Policy},
 };
 use redox_driver_sys::{dma::DmaAllocator, event::EventQueue, pci::PciFunction, time::Clock};
 
-use super::{
-    Attached, DRAIN, DaemonError, Service,
-    inspect::{self, InspectNode},
-    note, report,
-};
+use super::{Attached, DRAIN, DaemonError, Service, note, report};
 use crate::{
     device::Controller,
     frontend::ublk::{OnExit, QueueSeed, Ublk, UblkOptions},

@@ -5,28 +5,10 @@ use std::sync::Arc;
 use redox_driver_sys::{
     Result,
     dma::{DmaAllocator, Segment},
-    model::{Bus, ConfigSpace, Device, Host},
-    pci::{PciFunction, PciIds},
-    time::{Clock, Time},
+    model::{Host, Inert},
+    pci::PciFunction,
+    time::Clock,
 };
-
-/// A PCI function that does nothing by itself.
-struct Inert(ConfigSpace);
-
-impl Device for Inert {
-    fn config(&mut self) -> &mut ConfigSpace {
-        &mut self.0
-    }
-    fn mmio_read(&mut self, _: &mut dyn Bus, _: u8, _: u64, _: usize) -> u64 {
-        u64::MAX
-    }
-    fn mmio_write(&mut self, _: &mut dyn Bus, _: u8, _: u64, _: usize, _: u64) {}
-    fn run(&mut self, _: &mut dyn Bus) {}
-    fn next_event(&self) -> Option<Time> {
-        None
-    }
-    fn reset(&mut self) {}
-}
 
 /// A model host whose only function gives out DMA memory.
 #[derive(Clone, Debug)]
@@ -41,17 +23,7 @@ impl Machine {
     /// # Errors
     /// The model refuses to master the bus.
     pub fn new() -> Result<Self> {
-        let ids = PciIds {
-            vendor: 0x1af4,
-            device: 0x1110,
-            subsystem_vendor: 0,
-            subsystem: 0,
-            class: 1,
-            subclass: 0x80,
-            interface: 0,
-            revision: 0,
-        };
-        let host = Host::new(Box::new(Inert(ConfigSpace::new(ids))));
+        let host = Host::new(Box::new(Inert::default()));
         let function = host.function();
         function.set_bus_master(true)?;
         Ok(Machine { host, function: Arc::new(function) })

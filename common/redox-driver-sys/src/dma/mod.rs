@@ -21,6 +21,8 @@ mod pages;
 mod shared;
 mod slice;
 mod streaming;
+#[cfg(target_os = "linux")]
+mod transfer;
 
 use std::{fmt, ptr::NonNull, sync::Arc};
 
@@ -33,6 +35,8 @@ pub use pages::DmaPages;
 pub use shared::DmaBuffer;
 pub use slice::DmaSlice;
 pub use streaming::{Bidirectional, Direction, DmaDirection, FromDevice, Mapping, ToDevice};
+#[cfg(target_os = "linux")]
+pub use transfer::{MAX_PARTS, write_to};
 
 use crate::{
     error::{Error, Result},

@@ -11,10 +11,12 @@ mod backend;
 mod bus;
 mod config;
 mod host;
+mod inert;
 mod memory;
 
 pub use bus::{Bus, DmaFault, Iommu};
 pub use config::ConfigSpace;
 pub(crate) use host::Bar;
 pub use host::{Device, DmaMode, Host, Line};
+pub use inert::Inert;
 pub use memory::Memory;

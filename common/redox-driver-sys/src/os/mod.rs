@@ -7,7 +7,7 @@ mod linux;
 mod redox;
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{Claim, InterruptFd, Poller, coarse_now};
+pub(crate) use linux::{Claim, InterruptFd, Poller, coarse_now, tap};
 #[cfg(target_os = "linux")]
 pub use linux::{iommu, packet, physical};
 #[cfg(target_os = "redox")]

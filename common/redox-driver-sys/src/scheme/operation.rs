@@ -1,7 +1,7 @@
 //! What a client asks for.
 
 use syscall::{
-    flag::{O_ACCMODE, O_DIRECTORY, O_RDONLY, O_STAT, O_WRONLY, StdFsCallKind},
+    flag::{EventFlags, O_ACCMODE, O_DIRECTORY, O_NONBLOCK, O_RDONLY, O_STAT, O_WRONLY, StdFsCallKind},
     schemev2::{Opcode, Sqe, SqeFlags},
 };
 
@@ -108,6 +108,16 @@ pub enum Operation {
         /// What the client gave beside the buffer.
         metadata: [u64; 3],
     },
+    /// Wants to be told by an [event](super::Answer::event) whenever something can be read or written; answered with what can be now
+    /// (1: read, 2: write).
+    Events {
+        /// Of what.
+        handle: usize,
+        /// Whether something can be read.
+        read: bool,
+        /// Whether something can be written.
+        write: bool,
+    },
     /// Changes or asks for descriptor flags that mean nothing to a scheme.
     Control {
         /// Of what.
@@ -160,6 +170,14 @@ impl Operation {
                 entries: DirectoryEntries { from: args[4], header: args[3] as u16 },
             },
             Opcode::Fcntl => Operation::Control { handle },
+            Opcode::Fevent => {
+                let wanted = EventFlags::from_bits_truncate(args[1] as usize);
+                Operation::Events {
+                    handle,
+                    read: wanted.contains(EventFlags::EVENT_READ),
+                    write: wanted.contains(EventFlags::EVENT_WRITE),
+                }
+            }
             Opcode::Call if sqe.sqe_flags.contains(SqeFlags::MULTIPLE_IDS) => Operation::Unsupported,
             Opcode::Call => Operation::Call { handle, metadata: [args[3], args[4], args[5]] },
             Opcode::StdFsCall => Self::parse_standard(sqe, handle),
@@ -188,6 +206,12 @@ impl Operation {
             }
             _ => Operation::Unsupported,
         }
+    }
+
+    /// Whether a read or write is not to wait.
+    pub(super) fn is_nonblocking(sqe: &Sqe) -> bool {
+        let moves = matches!(Opcode::try_from_raw(sqe.opcode), Some(Opcode::Read | Opcode::Write));
+        moves && sqe.args[4] & O_NONBLOCK as u64 != 0
     }
 
     /// Whether the second and third argument are the address and length of a buffer, and what it is for.

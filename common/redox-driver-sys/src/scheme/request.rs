@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use rustix::io::Errno;
 use syscall::{
     error::Error as SyscallError,
+    flag::EventFlags,
     schemev2::{Cqe, CqeOpcode, NewFdFlags},
 };
 
@@ -20,6 +21,7 @@ use crate::shared::SharedMemory;
 pub struct SchemeRequest {
     tag: u32,
     operation: Operation,
+    nonblocking: bool,
     memory: Memory,
 }
 
@@ -39,7 +41,8 @@ impl SchemeRequest {
             },
             None => Memory::None,
         };
-        SchemeRequest { tag: sqe.tag, operation: Operation::parse(sqe), memory }
+        let nonblocking = Operation::is_nonblocking(sqe);
+        SchemeRequest { tag: sqe.tag, operation: Operation::parse(sqe), nonblocking, memory }
     }
 
     /// A request of a test, whose buffer is `buffer`.
@@ -49,7 +52,8 @@ impl SchemeRequest {
             Some(access) => Memory::Owned { bytes: buffer, access },
             None => Memory::None,
         };
-        SchemeRequest { tag: sqe.tag, operation: Operation::parse(sqe), memory }
+        let nonblocking = Operation::is_nonblocking(sqe);
+        SchemeRequest { tag: sqe.tag, operation: Operation::parse(sqe), nonblocking, memory }
     }
 
     /// By what a cancellation names it. Used again once it is answered.
@@ -60,6 +64,11 @@ impl SchemeRequest {
     /// What is asked for.
     pub fn operation(&self) -> Operation {
         self.operation
+    }
+
+    /// Whether it is a read or write that is not to wait: `EAGAIN` is the answer when it would have to.
+    pub fn is_nonblocking(&self) -> bool {
+        self.nonblocking
     }
 
     /// Length of the client's buffer in bytes; 0 where there is none.
@@ -178,6 +187,31 @@ impl From<Result<usize, Errno>> for Reply {
 pub struct Answer(Cqe);
 
 impl Answer {
+    /// No answer, but the news that something can be read from `handle`, or written to it, for clients that
+    /// [asked](super::Operation::Events) to be told.
+    pub fn event(handle: usize, read: bool, write: bool) -> Answer {
+        let mut flags = EventFlags::empty();
+        flags.set(EventFlags::EVENT_READ, read);
+        flags.set(EventFlags::EVENT_WRITE, write);
+        Answer(Cqe {
+            flags: CqeOpcode::SendFevent as u8,
+            extra_raw: [0; 3],
+            // Two bits.
+            tag: u32::try_from(flags.bits()).unwrap_or_default(),
+            result: handle as u64,
+        })
+    }
+
+    /// Whether it is an [event](Self::event), and of which handle: something can be read, something can be written.
+    pub fn as_event(&self) -> Option<(usize, bool, bool)> {
+        let flags = EventFlags::from_bits_truncate(self.0.tag as usize);
+        let handle = usize::try_from(self.0.result).ok()?;
+        let is_event = self.0.flags == CqeOpcode::SendFevent as u8;
+        is_event.then(|| {
+            (handle, flags.contains(EventFlags::EVENT_READ), flags.contains(EventFlags::EVENT_WRITE))
+        })
+    }
+
     /// Which request it answers.
     pub fn tag(&self) -> u32 {
         self.0.tag

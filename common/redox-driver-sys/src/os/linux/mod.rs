@@ -5,6 +5,7 @@ pub mod packet;
 pub mod physical;
 mod poller;
 mod sysfs;
+pub(crate) mod tap;
 mod vfio;
 
 pub(crate) use poller::Poller;

@@ -1,4 +1,4 @@
-//! The inspect node: whoever connects to `/run/red-bear/<controller>/inspect` is told how the daemon and its device are.
+//! The inspect node (Linux): whoever connects to `/run/red-bear/<device>/inspect` is told how the daemon and its device are.
 
 use std::{
     fs,
@@ -14,21 +14,27 @@ use std::{
     time::Duration,
 };
 
+/// Where daemons have their nodes.
+pub const ROOT: &str = "/run/red-bear";
 /// How long a client may take to read, and a daemon to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// What a client believes to be a report.
 const LONGEST: u64 = 1 << 20;
 
 /// The node of one daemon. It goes away with it.
-pub(super) struct InspectNode {
+#[derive(Debug)]
+pub struct InspectNode {
     listener: UnixListener,
     path: PathBuf,
 }
 
 impl InspectNode {
-    /// Makes the node of `controller` below `root`, in place of what a dead daemon left.
-    pub(super) fn new(root: &Path, controller: &str) -> io::Result<Self> {
-        let path = node(root, controller);
+    /// Makes the node of `device` below `root`, in place of what a dead daemon left.
+    ///
+    /// # Errors
+    /// What the system answers.
+    pub fn new(root: &Path, device: &str) -> io::Result<Self> {
+        let path = node(root, device);
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;
         }
@@ -42,12 +48,8 @@ impl InspectNode {
         Ok(InspectNode { listener, path })
     }
 
-    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
-    }
-
     /// Answers those who wait. A client that does not read is left after a while.
-    pub(super) fn answer(&self, mut report: impl FnMut() -> String) {
+    pub fn answer(&self, mut report: impl FnMut() -> String) {
         while let Ok((mut client, _)) = self.listener.accept() {
             let sent = client
                 .set_nonblocking(false)
@@ -57,6 +59,13 @@ impl InspectNode {
                 log::debug!("{}: {error}", self.path.display());
             }
         }
+    }
+}
+
+impl AsFd for InspectNode {
+    /// Readable when somebody waits.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
     }
 }
 
@@ -72,16 +81,16 @@ impl Drop for InspectNode {
     }
 }
 
-fn node(root: &Path, controller: &str) -> PathBuf {
-    root.join(controller).join("inspect")
+fn node(root: &Path, device: &str) -> PathBuf {
+    root.join(device).join("inspect")
 }
 
-/// What the daemon that serves `controller` tells of itself; `None` if there is none.
+/// What the daemon that serves `device` tells of itself; `None` if there is none.
 ///
 /// # Errors
 /// There is a daemon, but it does not answer.
-pub(super) fn ask(root: &Path, controller: &str) -> io::Result<Option<String>> {
-    let daemon = match UnixStream::connect(node(root, controller)) {
+pub fn ask(root: &Path, device: &str) -> io::Result<Option<String>> {
+    let daemon = match UnixStream::connect(node(root, device)) {
         Ok(daemon) => daemon,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             return Ok(None);
