@@ -86,7 +86,7 @@ impl Core {
     /// Registers after a reset.
     pub(crate) fn set_defaults(&mut self) {
         self.registers.fill(0);
-        self.management.reset();
+        self.management.reset(self.config.chip.is_express());
         self.interrupts.reset();
         self.tx = Default::default();
         self.rx = Default::default();

@@ -15,6 +15,9 @@ use crate::{
 /// The only PHY there is.
 const PHY: u8 = 1;
 
+/// Bits of an address in an EEPROM of 64 words.
+const MICROWIRE_ADDRESS_BITS: u8 = 6;
+
 /// What is being accessed.
 #[derive(Clone, Copy, Debug)]
 enum Access {
@@ -58,10 +61,11 @@ impl Management {
         }
     }
 
-    pub(crate) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self, express: bool) {
         let nvm = std::mem::take(&mut self.nvm);
         *self = Management::new(nvm);
-        self.eecd = Eecd::new().with_pres(true).with_auto_rd(true);
+        // In an 8254x the same bit tells of an EEPROM with more than 64 words, which this is not.
+        self.eecd = Eecd::new().with_pres(true).with_auto_rd(express);
     }
 
     pub(crate) fn word(&self, address: u16) -> u16 {
@@ -84,9 +88,14 @@ impl Core {
 
     pub(crate) fn write_eecd(&mut self, value: Eecd) {
         let before = self.management.eecd;
-        let NvmAccess::Microwire { address_bits } = self.config.chip.nvm else {
+        if self.config.chip.is_express() {
             self.management.eecd = before.with_req(value.req()).with_gnt(value.req());
             return;
+        }
+        // Every 8254x has it, those with EERD as well.
+        let address_bits = match self.config.chip.nvm {
+            NvmAccess::Microwire { address_bits } => address_bits,
+            NvmAccess::Eerd { .. } => MICROWIRE_ADDRESS_BITS,
         };
         let mut wire = self.management.microwire;
         if !value.cs() {
@@ -114,7 +123,8 @@ impl Core {
             }
         }
         self.management.microwire = wire;
-        self.management.eecd = value.with_data_out(wire.data_out).with_pres(true);
+        let value = value.with_gnt(value.req()).with_data_out(wire.data_out);
+        self.management.eecd = value.with_pres(before.pres()).with_auto_rd(before.auto_rd());
     }
 
     pub(crate) fn write_eerd(&mut self, bus: &mut dyn Bus, value: u32) {

@@ -21,6 +21,8 @@ const PLAIN: &[u64] = &[
     reg::VET,
     reg::FCTTV,
     reg::TIPG,
+    reg::AIT,
+    reg::LEDCTL,
     reg::PBA,
     reg::FCRTL,
     reg::FCRTH,
@@ -38,6 +40,9 @@ const EXPRESS: &[u64] = &[
     reg::GCR,
     reg::GCR2,
     reg::EXTCNF_CTRL,
+    reg::PSRCTL,
+    reg::MANC,
+    reg::SWSM,
     reg::TARC0,
     reg::TARC1,
 ];
@@ -86,6 +91,7 @@ impl Core {
             && (EXPRESS.contains(&offset)
                 || within(reg::eitr(0), 20)
                 || within(reg::RETA, RETA_ENTRIES as u64)
+                || within(reg::TIME_SYNC, reg::TIME_SYNC_BYTES)
                 || within(reg::RSSRK, RSS_KEY as u64));
         let throttle = self.config.chip.throttle && THROTTLES.contains(&offset);
         PLAIN.contains(&offset) || tables || express || throttle

@@ -33,10 +33,13 @@ offsets! {
     FCTTV = 0x0170, "Flow Control Transmit Timer Value.";
     TCTL = 0x0400, "Transmit Control ([`Tctl`]).";
     TIPG = 0x0410, "Transmit Inter Packet Gap.";
+    AIT = 0x0458, "Adaptive Interframe Spacing Throttle.";
+    LEDCTL = 0x0e00, "LED Control (82574 section 10.2.2.12).";
     EXTCNF_CTRL = 0x0f00, "Extended Configuration Control (82574 section 10.2.2.8): bit 5 is software's claim of MDIO.";
     PBA = 0x1000, "Packet Buffer Allocation: KiB for receiving in the lower half.";
     FCRTL = 0x2160, "Flow Control Receive Threshold Low.";
     FCRTH = 0x2168, "Flow Control Receive Threshold High.";
+    PSRCTL = 0x2170, "Packet Split Receive Control (82574 section 10.2.5.13).";
     RDTR = 0x2820, "Receive Interrupt Packet Delay Timer, in units of 1.024 us.";
     RXDCTL = 0x2828, "Receive Descriptor Control.";
     RADV = 0x282c, "Receive Interrupt Absolute Delay Timer, in units of 1.024 us.";
@@ -54,13 +57,18 @@ offsets! {
     WUFC = 0x5808, "Wake Up Filter Control ([`Wufc`]).";
     WUS = 0x5810, "Wake Up Status.";
     MRQC = 0x5818, "Multiple Receive Queues Command (82574 section 10.2.5.19).";
+    MANC = 0x5820, "Management Control (82574 section 10.2.8.4).";
     GCR = 0x5b00, "PCIe Control (82574).";
+    SWSM = 0x5b50, "Software Semaphore (82574).";
     FWSM = 0x5b54, "Firmware Semaphore (82574).";
     GCR2 = 0x5b64, "PCIe Control 2 (82574).";
     RETA = 0x5c00, "Redirection Table: 128 bytes, bit 7 is the queue (82574 section 10.2.5.21).";
     RSSRK = 0x5c80, "RSS Random Key: 40 bytes (82574 section 10.2.5.22).";
+    TIME_SYNC = 0xb600, "The first register of IEEE 1588 time synchronization (82574 section 10.2.10).";
 }
 
+/// Bytes of the registers from [`TIME_SYNC`] on.
+pub const TIME_SYNC_BYTES: u64 = 0x50;
 /// Dwords of [`MTA`] and of [`VFTA`].
 pub const TABLE_DWORDS: usize = 128;
 /// Bytes of RETA.
