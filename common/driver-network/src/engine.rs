@@ -71,6 +71,8 @@ pub struct Engine<D: NetDevice, P> {
     /// When the device is to be looked at though nobody calls.
     due: Option<Time>,
     looked: Time,
+    /// Since when there is a link.
+    up_since: Option<Time>,
     called: bool,
     armed: bool,
     resets: u32,
@@ -94,6 +96,7 @@ impl<D: NetDevice, P: Port> Engine<D, P> {
             clock,
             due: None,
             looked,
+            up_since: None,
             called: true,
             armed: false,
             resets: 0,
@@ -230,20 +233,28 @@ impl<D: NetDevice, P: Port> Engine<D, P> {
                 return self.reset(&reason, shape, events);
             }
         }
-        let timeout = self.device.transmit_timeout();
-        let late =
-            |lane: &Lane<D::Queue>| lane.waits_since().is_some_and(|since| now.since(since) >= timeout);
-        if self.device.link().is_up() && self.lanes.iter().any(late) {
+        if self.device.link().is_up() {
+            self.up_since.get_or_insert(now);
+        } else {
+            self.up_since = None;
+        }
+        if self.watchdog().is_some_and(|at| at <= now) {
             return self.reset("no packet was sent in time", shape, events);
         }
         Ok(())
     }
 
+    /// When a packet has been waiting for too long. Without a link none is to be sent.
+    fn watchdog(&self) -> Option<Time> {
+        let up_since = self.up_since?;
+        let since = self.lanes.iter().filter_map(Lane::waits_since).min()?;
+        Some(since.max(up_since).plus(self.device.transmit_timeout()))
+    }
+
     fn patience(&self, now: Time) -> Duration {
         let lanes = self.lanes.iter().filter_map(|lane| lane.hardware().and_then(QueuePair::due));
-        let waits = self.lanes.iter().filter_map(Lane::waits_since);
-        let watchdogs = waits.map(|since| since.plus(self.device.transmit_timeout()));
-        let due = self.due.into_iter().chain(lanes).chain(watchdogs).min();
+        let watchdog = self.watchdog().map(|at| at.max(self.looked.plus(LOOK)));
+        let due = self.due.into_iter().chain(lanes).chain(watchdog).min();
         due.map_or(IDLE, |due| due.since(now).min(IDLE))
     }
 
@@ -272,6 +283,7 @@ impl<D: NetDevice, P: Port> Engine<D, P> {
         }
         self.armed = false;
         self.due = None;
+        self.up_since = None;
         self.go()?;
         events.push(Event::Reset);
         events.push(Event::Link(self.device.link()));

@@ -364,6 +364,8 @@ impl Sending {
     /// Frees what is done; whether there was anything.
     fn take_back(&mut self) -> bool {
         let before = self.count;
+        // Its packet waits there: it has to stay on top.
+        let waits = self.waiting.and_then(|_| self.free.pop());
         for tag in self.done.drain(..) {
             if let Some(in_flight) = self.in_flight.get_mut(usize::from(tag)).filter(|flag| **flag) {
                 *in_flight = false;
@@ -371,6 +373,7 @@ impl Sending {
                 self.free.push(tag);
             }
         }
+        self.free.extend(waits);
         self.count < before
     }
 }

@@ -91,3 +91,51 @@ fn a_conversation_outlives_a_pulled_cable_and_a_hang() {
     assert_eq!(one.nic().0.device().resets(), 1);
     bench.assert_clean();
 }
+
+fn engine(bench: &Bench, options: &Options) -> Engine<E1000, MailPort> {
+    let device = bench.try_attach(Options { queues: 1, ..options.clone() }).unwrap();
+    let (dma, clock) = (device.dma().clone(), device.clock().clone());
+    let engine = Engine::start(device, dma, clock, vec![MailPort::default()]).unwrap();
+    bench.host.advance(NEGOTIATION);
+    engine
+}
+
+#[test]
+fn a_packet_that_waits_for_room_is_sent_as_it_is() {
+    let bench = Bench::named("82540EM");
+    let mut engine = engine(&bench, &Options { tx_ring: 64, mtu: 9000, ..Options::default() });
+    // Three descriptors each: the ring is full before the buffers are used up.
+    let frames: Vec<_> = (0..200).map(|n| frame(PEER, 9000, n)).collect();
+    let outbox = frames.iter().map(|frame| (frame.clone(), TxOffload::default()));
+    engine.ports_mut()[0].outbox.extend(outbox);
+    let (mut sent, mut events) = (Vec::new(), Vec::new());
+    for _ in 0..1000 {
+        engine.turn(&[0], &mut events).unwrap();
+        bench.host.advance(Duration::from_micros(5));
+        sent.extend(bench.model.take_sent());
+    }
+    assert!(sent == frames);
+}
+
+#[test]
+fn what_waits_for_a_link_neither_spins_nor_leads_to_a_reset() {
+    let bench = Bench::named("82540EM");
+    let mut engine = engine(&bench, &Options::default());
+    bench.plug(None);
+    let mut events = Vec::new();
+    let mut turn = |engine: &mut Engine<E1000, MailPort>| engine.turn(&[0], &mut events).unwrap();
+    turn(&mut engine);
+    let bytes = frame(PEER, 100, 0);
+    engine.ports_mut()[0].outbox.push_back((bytes.clone(), TxOffload::default()));
+    turn(&mut engine);
+    bench.host.advance(Duration::from_secs(20));
+    let idle = (0..10).filter(|_| !turn(&mut engine).is_zero()).count();
+    assert!(idle >= 5, "it waits");
+    bench.plug(Some(Partner::SWITCH));
+    for _ in 0..20 {
+        bench.host.advance(Duration::from_millis(200));
+        turn(&mut engine);
+    }
+    assert_eq!(bench.model.take_sent(), [bytes]);
+    assert_eq!(engine.device().resets(), 0);
+}
