@@ -6,6 +6,8 @@ mod chance;
 pub mod fault;
 mod medium;
 pub mod phy;
+mod seeds;
 
 pub use chance::generator;
 pub use medium::Medium;
+pub use seeds::over_seeds;

@@ -12,15 +12,14 @@ mod memory;
 mod modelled;
 mod null;
 mod random;
-mod seeds;
 mod surviving;
 
 pub use machine::Machine;
 pub use memory::{MemoryDisk, MemoryQueue, Observer, Plan};
+pub use model_support::over_seeds;
 pub use modelled::{Modelled, Started};
 pub use null::{NullDisk, NullQueue};
 pub use random::Random;
-pub use seeds::over_seeds;
 pub use surviving::{SurvivingDisk, SurvivingQueue};
 
 use crate::device::{Disk, DiskId, Limits, WriteCache};

@@ -3,7 +3,9 @@
 // Tests stop at the first thing that is not as it must be.
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used, reason = "see above")]
 
+pub mod faults;
 mod mail;
+mod numbered;
 mod stack;
 mod wire;
 

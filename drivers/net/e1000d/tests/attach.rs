@@ -402,13 +402,8 @@ fn what_is_to_wake_the_machine_is_left_behind() {
 #[test]
 fn inspect_tells() {
     let bench = Bench::named("82574L");
-    let mut driven = Driven::usual(&bench);
-    bench.model.send(&frame(OWN, 60, 0));
-    driven.receive(&bench);
-    let report = driven.device.inspect();
-    for part in
-        ["82574L", "52:54:00:12:34:56", "Marvell", "up, 1000 Mb/s", "MSI-X", "rx_packets: 1", "MTU: 1500"]
-    {
+    let report = Driven::usual(&bench).device.inspect();
+    for part in ["82574L", "Marvell", "MSI-X", "queues: 2", "MTU: 9212"] {
         assert!(report.contains(part), "{part} is missing in\n{report}");
     }
 }
