@@ -20,11 +20,3 @@ pub mod service;
 pub mod status;
 pub mod supervisor;
 pub mod usage;
-
-/// An error with what caused it, on one line.
-pub(crate) fn with_cause(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
-}

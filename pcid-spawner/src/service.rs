@@ -8,6 +8,7 @@ use std::{
 };
 
 use pcid_config::DriverConfig;
+use redox_driver_sys::error::chain;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, kill_process, kill_process_group, waitid,
     waitpid,
@@ -18,7 +19,6 @@ use crate::{
     launch::{self, Launched},
     pci::Function,
     roots::Roots,
-    with_cause,
 };
 
 /// A process that has been killed is gone at once, unless the kernel does not get it out of a system call.
@@ -205,7 +205,7 @@ impl Service {
                 self.state = State::Starting { pid, readiness: Some(readiness), until };
             }
             Err(error) => {
-                let error = with_cause(&error);
+                let error = chain(&error);
                 log::error!("{self}: {error}");
                 self.crashed(error, Duration::ZERO, now);
             }

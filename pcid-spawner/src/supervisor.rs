@@ -10,7 +10,7 @@ use std::{
 
 use common::signals::Signals;
 use pcid_config::Config;
-use redox_driver_sys::pci::PciAddress;
+use redox_driver_sys::{error::chain, pci::PciAddress};
 use rustix::{
     buffer::spare_capacity,
     event::{Timespec, epoll},
@@ -24,7 +24,6 @@ use crate::{
     roots::Roots,
     service::{Bounds, Service, State},
     status::{Publisher, Record},
-    with_cause,
 };
 
 /// The key of the signals among those of the daemons, which count from 1.
@@ -123,7 +122,7 @@ impl Supervisor {
                 Instant::now(),
             );
             if let Err(error) = bound {
-                let error = with_cause(&error);
+                let error = chain(&error);
                 log::error!("{service}: {error}");
                 service.last_end = Some(error);
                 service.state = State::Failed;
@@ -307,7 +306,7 @@ impl Supervisor {
                     let driver = service.function.driver();
                     log::info!("{service}: handed back to {}", driver.as_deref().unwrap_or("no driver"));
                 }
-                Err(error) => log::error!("{service}: {}", with_cause(&error)),
+                Err(error) => log::error!("{service}: {}", chain(&error)),
             }
         }
     }

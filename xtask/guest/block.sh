@@ -174,6 +174,19 @@ to_vfio() {
 # blocked_writes PCI_ADDRESS: faults that the IOMMU has reported of a function's writes. Linux names the segment since 7.x.
 blocked_writes() { dmesg | grep -cE "DMAR: \[DMA Write.*\[(0000:)?${1#0000:}\]"; }
 
+# The device is told to write to a page that is not mapped for it.
+stray_dma() {
+    local before after
+    to_vfio "$ADDRESS" || return 1
+    before=$(blocked_writes "$ADDRESS")
+    stray-dma --device "$ADDRESS" >/tmp/stray 2>&1 || { cat /tmp/stray; return 1; }
+    wait_for 5 faulted "$before" || { echo "no IOMMU fault is reported"; return 1; }
+    after=$(blocked_writes "$ADDRESS")
+    echo "$((after - before)) IOMMU faults reported; $(cat /tmp/stray)"
+}
+
+faulted() { [ "$(blocked_writes "$ADDRESS")" -gt "$1" ]; }
+
 # refuses PATTERN COMMAND...: fails within 30 s with one line on stderr that matches. clap adds a
 # hint to its line.
 refuses() {

@@ -135,19 +135,6 @@ compared() {
     metric ours.randread_4k_qd1 "$(quick_iops "$DISK" --iodepth=1)" IOPS
 }
 
-# The device is told to write to a page that is not mapped for it.
-stray_dma() {
-    local before after
-    to_vfio "$ADDRESS" || return 1
-    before=$(blocked_writes "$ADDRESS")
-    stray-dma --device "$ADDRESS" >/tmp/stray 2>&1 || { cat /tmp/stray; return 1; }
-    wait_for 5 faulted "$before" || { echo "no IOMMU fault is reported"; return 1; }
-    after=$(blocked_writes "$ADDRESS")
-    echo "$((after - before)) IOMMU faults reported; $(cat /tmp/stray)"
-}
-
-faulted() { [ "$(blocked_writes "$ADDRESS")" -gt "$1" ]; }
-
 # The last thing that the device hears of a daemon that is asked to end. Not within a check: only the shell that started
 # pcid-spawner can wait for it.
 end_spawner() {

@@ -41,5 +41,5 @@ if [ "$SUBJECT" != linux ]; then
     end_network_spawner
     check "SIGTERM ends the daemon cleanly" clean_end
 fi
-check "DMA outside a map is blocked" stray_dma
+check "DMA outside a map is blocked" stray_receive
 exit 0

@@ -1,6 +1,6 @@
 # iommud owns the IOMMU while the kernel leaves it alone: nvmed works through it, and what must not be reached is not.
 
-. /rig/guest/block.sh
+. /rig/guest/disk-checks.sh
 
 ADDRESS=0000:00:04.0
 STRAY=0000:00:05.0
@@ -44,26 +44,6 @@ serves() {
     wait_for 60 has_disk || { tail -n 3 "$NVMED_LOG"; return 1; }
     iommud inspect | grep -E 'domain .*devices: 00:04.0' || return 1
     grep -o 'NVMe .*' "$NVMED_LOG" | tail -n 1
-}
-
-file_system() {
-    mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 "$DISK" && mount "$DISK" /mnt &&
-        df -h --output=size,avail /mnt | tail -n 1
-}
-
-tree_survives() {
-    make_tree /tmp/tree || return 1
-    sums /tmp/tree >/tmp/sums
-    cp -r /tmp/tree /mnt/tree && drop_caches || return 1
-    umount /mnt && mount "$DISK" /mnt || return 1
-    sums /mnt/tree >/tmp/sums.read
-    cmp /tmp/sums /tmp/sums.read && echo "$(wc -l </tmp/sums) files, equal"
-}
-
-random_sizes() {
-    verify_fio "$DISK" 64m --bsrange=512-64k --iodepth=32 --numjobs=2 --offset_increment=64m \
-        >/tmp/fio 2>&1 || { tail -n 3 /tmp/fio; return 1; }
-    grep -m 1 -E '^ *write:' /tmp/fio
 }
 
 no_calls() {

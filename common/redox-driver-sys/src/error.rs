@@ -100,3 +100,20 @@ impl Error {
         matches!(self, Error::Gone { .. })
     }
 }
+
+/// An error with its sources, on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(Some(error), |error| error.source());
+    sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_comes_with_its_sources() {
+        let error = Error::os("mapping a BAR", io::Error::other("no room"));
+        assert_eq!(chain(&error), format!("{error}: no room"));
+    }
+}

@@ -5,22 +5,12 @@ use std::{fmt, time::Duration};
 use ahci_spec::{AtaCommand, AtaError};
 use model_support::fault;
 
-/// The kind of faults of an AHCI controller.
-#[derive(Debug)]
-pub struct Ahci;
-
-impl fault::Kind for Ahci {
-    type Action = Action;
-    type Only = Commands;
-    type Lifecycle = Trouble;
-}
-
 /// What goes wrong, when.
-pub type FaultPlan = fault::FaultPlan<Ahci>;
+pub type FaultPlan = fault::FaultPlan<Action, Commands, Trouble>;
 /// When an [`Action`] happens.
-pub type Rule = fault::Rule<Ahci>;
+pub type Rule = fault::Rule<Action, Commands>;
 /// A plan being carried out.
-pub(crate) type Faults = fault::Faults<Ahci>;
+pub(crate) type Faults = fault::Faults<Action, Commands, Trouble>;
 
 /// What goes wrong with a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

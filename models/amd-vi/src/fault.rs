@@ -5,22 +5,12 @@ use std::{fmt, time::Duration};
 use amd_vi_spec::Opcode;
 use model_support::fault;
 
-/// The kind of faults of an IOMMU.
-#[derive(Debug)]
-pub struct AmdVi;
-
-impl fault::Kind for AmdVi {
-    type Action = Action;
-    type Only = Commands;
-    type Lifecycle = LifecycleFault;
-}
-
 /// What goes wrong, when.
-pub type FaultPlan = fault::FaultPlan<AmdVi>;
+pub type FaultPlan = fault::FaultPlan<Action, Commands, LifecycleFault>;
 /// When an [`Action`] happens.
-pub type Rule = fault::Rule<AmdVi>;
+pub type Rule = fault::Rule<Action, Commands>;
 /// A plan being carried out.
-pub(crate) type Faults = fault::Faults<AmdVi>;
+pub(crate) type Faults = fault::Faults<Action, Commands, LifecycleFault>;
 
 /// What goes wrong with a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,22 +4,12 @@ use std::{fmt, time::Duration};
 
 use model_support::fault;
 
-/// The kind of faults of a network controller.
-#[derive(Debug)]
-pub struct Network;
-
-impl fault::Kind for Network {
-    type Action = Action;
-    type Only = Packets;
-    type Lifecycle = LifecycleFault;
-}
-
 /// What goes wrong, when.
-pub type FaultPlan = fault::FaultPlan<Network>;
+pub type FaultPlan = fault::FaultPlan<Action, Packets, LifecycleFault>;
 /// When an [`Action`] happens.
-pub type Rule = fault::Rule<Network>;
+pub type Rule = fault::Rule<Action, Packets>;
 /// A plan being carried out.
-pub(crate) type Faults = fault::Faults<Network>;
+pub(crate) type Faults = fault::Faults<Action, Packets, LifecycleFault>;
 
 /// What goes wrong with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,22 +7,12 @@ use nvme_spec::{AdminOpcode, NvmOpcode, Status};
 
 use crate::queue::ADMIN;
 
-/// The kind of faults of an NVMe controller.
-#[derive(Debug)]
-pub struct Nvme;
-
-impl fault::Kind for Nvme {
-    type Action = Action;
-    type Only = Commands;
-    type Lifecycle = LifecycleFault;
-}
-
 /// What goes wrong, when.
-pub type FaultPlan = fault::FaultPlan<Nvme>;
+pub type FaultPlan = fault::FaultPlan<Action, Commands, LifecycleFault>;
 /// When an [`Action`] happens.
-pub type Rule = fault::Rule<Nvme>;
+pub type Rule = fault::Rule<Action, Commands>;
 /// A plan being carried out.
-pub(crate) type Faults = fault::Faults<Nvme>;
+pub(crate) type Faults = fault::Faults<Action, Commands, LifecycleFault>;
 
 /// What goes wrong with a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

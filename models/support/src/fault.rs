@@ -1,6 +1,7 @@
 //! Faults on demand: plans that replay from a seed.
 //!
-//! A model says what can go wrong ([`Kind`]); when it does is the same for all of them.
+//! A model says what can go wrong: an action `A` with one command, packet or request among those that `O` names (by default all
+//! of them), or a lifecycle fault `L` of the device itself. When it does is the same for all models.
 
 use std::fmt;
 
@@ -8,29 +9,21 @@ use fastrand::Rng;
 
 use crate::generator;
 
-/// What can go wrong in a model.
-pub trait Kind {
-    /// What goes wrong with one command, packet or request.
-    type Action: Copy + fmt::Debug + PartialEq;
-    /// Which of them a rule is about. The default: all.
-    type Only: Clone + Default + fmt::Display + fmt::Debug + PartialEq;
-    /// What goes wrong with the device itself.
-    type Lifecycle: Clone + fmt::Debug + PartialEq;
-}
-
 /// What goes wrong, when. The same plan with the same seed does the same again; `Display` shows both.
-pub struct FaultPlan<K: Kind> {
+#[derive(Clone, Debug, PartialEq)]
+pub struct FaultPlan<A, O, L> {
     seed: u64,
-    rules: Vec<Rule<K>>,
+    rules: Vec<Rule<A, O>>,
     stuck: Vec<StuckBits>,
     /// With how often it happens yet; `None`: always.
-    lifecycle: Vec<(K::Lifecycle, Option<u32>)>,
+    lifecycle: Vec<(L, Option<u32>)>,
 }
 
 /// When an action happens: to everything, until narrowed.
-pub struct Rule<K: Kind> {
-    action: K::Action,
-    only: K::Only,
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule<A, O> {
+    action: A,
+    only: O,
     nth: Option<u64>,
     probability: Option<f64>,
     times: Option<u64>,
@@ -47,14 +40,16 @@ pub struct StuckBits {
     pub zeroes: u32,
 }
 
-impl<K: Kind> Rule<K> {
+impl<A, O: Default> Rule<A, O> {
     /// `action` on everything.
-    pub fn new(action: K::Action) -> Self {
-        Rule::only(K::Only::default(), action)
+    pub fn new(action: A) -> Self {
+        Rule::only(O::default(), action)
     }
+}
 
+impl<A, O> Rule<A, O> {
     /// `action` on some.
-    pub const fn only(only: K::Only, action: K::Action) -> Self {
+    pub const fn only(only: O, action: A) -> Self {
         Rule { action, only, nth: None, probability: None, times: None }
     }
 
@@ -80,7 +75,7 @@ impl<K: Kind> Rule<K> {
     }
 }
 
-impl<K: Kind> FaultPlan<K> {
+impl<A, O, L> FaultPlan<A, O, L> {
     /// A plan in which nothing goes wrong.
     pub fn new(seed: u64) -> Self {
         FaultPlan { seed, rules: Vec::new(), stuck: Vec::new(), lifecycle: Vec::new() }
@@ -88,7 +83,7 @@ impl<K: Kind> FaultPlan<K> {
 
     /// Adds a rule.
     #[must_use]
-    pub fn rule(mut self, rule: Rule<K>) -> Self {
+    pub fn rule(mut self, rule: Rule<A, O>) -> Self {
         self.rules.push(rule);
         self
     }
@@ -102,14 +97,14 @@ impl<K: Kind> FaultPlan<K> {
 
     /// Adds a fault of the device itself that stays.
     #[must_use]
-    pub fn lifecycle(mut self, fault: impl Into<K::Lifecycle>) -> Self {
+    pub fn lifecycle(mut self, fault: impl Into<L>) -> Self {
         self.lifecycle.push((fault.into(), None));
         self
     }
 
     /// Adds a fault of the device itself that happens so often.
     #[must_use]
-    pub fn lifecycle_times(mut self, fault: impl Into<K::Lifecycle>, times: u32) -> Self {
+    pub fn lifecycle_times(mut self, fault: impl Into<L>, times: u32) -> Self {
         self.lifecycle.push((fault.into(), Some(times)));
         self
     }
@@ -121,16 +116,17 @@ impl<K: Kind> FaultPlan<K> {
 }
 
 /// A plan being carried out by a model.
-pub struct Faults<K: Kind> {
-    plan: FaultPlan<K>,
+#[derive(Debug)]
+pub struct Faults<A, O, L> {
+    plan: FaultPlan<A, O, L>,
     rng: Rng,
     /// For each rule: how many matched, and how often it struck.
     progress: Vec<(u64, u64)>,
 }
 
-impl<K: Kind> Faults<K> {
+impl<A: Copy, O, L> Faults<A, O, L> {
     /// From the beginning.
-    pub fn new(plan: FaultPlan<K>) -> Self {
+    pub fn new(plan: FaultPlan<A, O, L>) -> Self {
         // Not the numbers that made the plan, if chance did.
         let rng = generator(!plan.seed);
         let progress = vec![(0, 0); plan.rules.len()];
@@ -138,7 +134,7 @@ impl<K: Kind> Faults<K> {
     }
 
     /// What goes wrong with one thing, which `matches` tells from others.
-    pub fn strike(&mut self, matches: impl Fn(&K::Only) -> bool) -> Vec<K::Action> {
+    pub fn strike(&mut self, matches: impl Fn(&O) -> bool) -> Vec<A> {
         let mut actions = Vec::new();
         for (rule, (matched, struck)) in self.plan.rules.iter().zip(&mut self.progress) {
             if !matches(&rule.only) {
@@ -157,7 +153,7 @@ impl<K: Kind> Faults<K> {
     }
 
     /// Whether a fault of the device that `matches` happens now.
-    pub fn lifecycle(&mut self, matches: impl Fn(&K::Lifecycle) -> bool) -> bool {
+    pub fn lifecycle(&mut self, matches: impl Fn(&L) -> bool) -> bool {
         self.plan.lifecycle.iter_mut().any(|(fault, times)| {
             matches(fault)
                 && match times {
@@ -192,7 +188,7 @@ impl<K: Kind> Faults<K> {
     }
 }
 
-impl<K: Kind> fmt::Display for FaultPlan<K> {
+impl<A: fmt::Debug, O: fmt::Display, L: fmt::Debug> fmt::Display for FaultPlan<A, O, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "fault plan, seed {:#x}", self.seed)?;
         for rule in &self.rules {
@@ -211,7 +207,7 @@ impl<K: Kind> fmt::Display for FaultPlan<K> {
     }
 }
 
-impl<K: Kind> fmt::Display for Rule<K> {
+impl<A: fmt::Debug, O: fmt::Display> fmt::Display for Rule<A, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.only.fmt(f)?;
         if let Some(nth) = self.nth {
@@ -227,43 +223,9 @@ impl<K: Kind> fmt::Display for Rule<K> {
     }
 }
 
-// Derived, these would ask the same of `K`, which is a name only.
-
-impl<K: Kind> Clone for FaultPlan<K> {
-    fn clone(&self) -> Self {
-        FaultPlan {
-            seed: self.seed,
-            rules: self.rules.clone(),
-            stuck: self.stuck.clone(),
-            lifecycle: self.lifecycle.clone(),
-        }
-    }
-}
-
-impl<K: Kind> Clone for Rule<K> {
-    fn clone(&self) -> Self {
-        Rule { only: self.only.clone(), ..*self }
-    }
-}
-
-impl<K: Kind> Default for FaultPlan<K> {
+impl<A, O, L> Default for FaultPlan<A, O, L> {
     fn default() -> Self {
         FaultPlan::new(0)
-    }
-}
-
-impl<K: Kind> fmt::Debug for FaultPlan<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl<K: Kind> fmt::Debug for Faults<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Faults")
-            .field("plan", &self.plan)
-            .field("progress", &self.progress)
-            .finish_non_exhaustive()
     }
 }
 
@@ -271,16 +233,10 @@ impl<K: Kind> fmt::Debug for Faults<K> {
 mod tests {
     use super::*;
 
-    struct Letters;
+    type Faults = super::Faults<u8, Letter, &'static str>;
 
     #[derive(Clone, Debug, Default, PartialEq)]
     struct Letter(Option<char>);
-
-    impl Kind for Letters {
-        type Action = u8;
-        type Only = Letter;
-        type Lifecycle = &'static str;
-    }
 
     impl fmt::Display for Letter {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -288,7 +244,7 @@ mod tests {
         }
     }
 
-    fn strike(faults: &mut Faults<Letters>, letter: char) -> Vec<u8> {
+    fn strike(faults: &mut Faults, letter: char) -> Vec<u8> {
         faults.strike(|only| only.0.is_none_or(|only| only == letter))
     }
 
@@ -321,7 +277,7 @@ mod tests {
     #[test]
     fn lifecycle_faults_run_out() {
         let plan = FaultPlan::new(0).lifecycle_times("once", 1).lifecycle("always");
-        let mut faults = Faults::<Letters>::new(plan);
+        let mut faults = Faults::new(plan);
         let mut happens = |which| faults.lifecycle(|&fault| fault == which);
         assert_eq!([happens("once"), happens("once"), happens("never")], [true, false, false]);
         assert_eq!([happens("always"), happens("always")], [true, true]);
@@ -330,7 +286,7 @@ mod tests {
     #[test]
     fn bits_stick() {
         let bits = StuckBits { offset: 8, ones: 0xf0, zeroes: 0x0f };
-        let faults = Faults::<Letters>::new(FaultPlan::new(0).stuck(bits));
+        let faults = Faults::new(FaultPlan::new(0).stuck(bits));
         assert_eq!([faults.stick(8, 0x133), faults.stick(12, 0x133)], [0x1f0, 0x133]);
     }
 }

@@ -4,22 +4,12 @@ use std::{fmt, time::Duration};
 
 use model_support::fault;
 
-/// The kind of faults of a virtio device.
-#[derive(Debug)]
-pub struct Virtio;
-
-impl fault::Kind for Virtio {
-    type Action = Action;
-    type Only = Requests;
-    type Lifecycle = LifecycleFault;
-}
-
 /// What goes wrong, when.
-pub type FaultPlan = fault::FaultPlan<Virtio>;
+pub type FaultPlan = fault::FaultPlan<Action, Requests, LifecycleFault>;
 /// When an [`Action`] happens.
-pub type Rule = fault::Rule<Virtio>;
+pub type Rule = fault::Rule<Action, Requests>;
 /// A plan being carried out.
-pub(crate) type Faults = fault::Faults<Virtio>;
+pub(crate) type Faults = fault::Faults<Action, Requests, LifecycleFault>;
 
 /// What goes wrong with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,16 @@
 //! A driver on a model of its device, as tests that fit every driver see it.
 
-use redox_driver_sys::{dma::DmaBuffer, model::Host};
+use redox_driver_sys::{
+    dma::{DmaAllocator, DmaBuffer},
+    model::Host,
+    time::Clock,
+};
 
 use crate::{
     device::{Controller, DiskId},
     local::LocalEngine,
+    queue::QueueOptions,
+    recovery::RecoveryPolicy,
 };
 
 /// A model of a device.
@@ -46,4 +52,25 @@ pub struct Started<M: Modelled> {
     pub buffer: DmaBuffer,
     /// The disk.
     pub disk: DiskId,
+}
+
+impl<M: Modelled> Started<M> {
+    /// Puts the driver of `device` under the block layer, for the first of its disks, with `bytes` of memory.
+    ///
+    /// # Panics
+    /// There is no disk, or no memory.
+    #[allow(clippy::unwrap_used, reason = "a test, used by those of drivers")]
+    pub fn new(
+        device: M,
+        controller: M::Controller,
+        dma: &DmaAllocator,
+        clock: &Clock,
+        bytes: usize,
+        options: &QueueOptions,
+    ) -> Self {
+        let buffer = dma.allocate(bytes).unwrap();
+        let disk = controller.disks().first().unwrap().id;
+        let engine = LocalEngine::new(controller, clock, options, RecoveryPolicy::default()).unwrap();
+        Started { device, engine, buffer, disk }
+    }
 }

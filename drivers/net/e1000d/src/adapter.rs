@@ -17,13 +17,14 @@ use e1000_spec::{
 };
 use redox_driver_sys::{
     dma::DmaAllocator,
+    error::chain,
     irq::{Interrupt, InterruptKind},
     pci::{PciAddress, PciFunction},
     time::{Clock, Time},
 };
 
 use crate::{
-    error::{Error, Result, chain},
+    error::{Error, Result},
     filter,
     mdio::MdioBus,
     options::Options,

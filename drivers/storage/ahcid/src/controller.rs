@@ -6,6 +6,7 @@ use ahci_spec::registers::{ABAR, Vs};
 use driver_block::{BlockError, Controller, ControllerEvent, Disk, HardwareQueue};
 use redox_driver_sys::{
     dma::DmaAllocator,
+    error::chain,
     irq::{Interrupt, InterruptKind},
     pci::{PciAddress, PciFunction},
     time::{Clock, Time},
@@ -13,7 +14,7 @@ use redox_driver_sys::{
 
 use crate::{
     board::Board,
-    error::{Error, Result, chain},
+    error::{Error, Result},
     options::{LinkPower, Options},
     port::{Abilities, Port, PortCounters},
     queue::AhciQueue,

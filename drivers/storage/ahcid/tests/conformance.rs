@@ -5,10 +5,10 @@ mod support;
 
 use ahcid::Options;
 use driver_block::{
-    DiskId, LocalEngine, QueueOptions, RecoveryPolicy,
+    DiskId,
     testing::{
         Started,
-        conformance::{self, BUFFER, REQUESTS, Setup, Specimen, TIMEOUT, Unable},
+        conformance::{self, BUFFER, Setup, Specimen, TIMEOUT, Unable},
     },
 };
 use model_ahci::{Action, CdConfig, Commands, DeviceConfig, DiskConfig, FaultPlan, Rule};
@@ -46,12 +46,8 @@ impl Specimen for Bench {
         };
         let bench = Bench::new(with((0..setup.disks).map(|number| Some(device(number))).collect()));
         let controller = bench.attach(Options { command_timeout: TIMEOUT, ..Options::default() });
-        let buffer = controller.dma().allocate(BUFFER).unwrap();
-        let clock = controller.clock().clone();
-        let zeroes = controller.dma().allocate(64 << 10).unwrap();
-        let options = QueueOptions { zeroes: Some(zeroes), ..QueueOptions::new(REQUESTS, TIMEOUT) };
-        let engine = LocalEngine::new(controller, &clock, &options, RecoveryPolicy::default()).unwrap();
-        Ok(Started { device: bench, engine, buffer, disk: DiskId(0) })
+        let (dma, clock) = (controller.dma().clone(), controller.clock().clone());
+        Ok(Started::new(bench, controller, &dma, &clock, BUFFER, &conformance::options(&dma)))
     }
 
     fn durable_block(&self, disk: DiskId, lba: u64) -> Vec<u8> {

@@ -9,7 +9,7 @@ use std::{env, time::Duration};
 use ahci_spec::AtaError;
 use ahcid::{AhciController, LinkPower, Options};
 use driver_block::{
-    BlockError, Controller, LocalEngine, QueueOptions, RecoveryPolicy,
+    BlockError, LocalEngine, QueueOptions,
     testing::{
         Started,
         faults::{self, BLOCK, BLOCKS, BUFFER, Faulty, SLOTS},
@@ -103,17 +103,13 @@ impl Faulty for Bench {
         };
         let timeout = options.command_timeout;
         let controller = bench.attach(options);
-        let buffer = controller.dma().allocate(BUFFER).unwrap();
-        let clock = controller.clock().clone();
-        let disk = controller.disks()[0].id;
-        let zeroes = controller.dma().allocate(16 * BLOCK).unwrap();
+        let (dma, clock) = (controller.dma().clone(), controller.clock().clone());
         let options = QueueOptions {
-            zeroes: Some(zeroes),
+            zeroes: Some(dma.allocate(16 * BLOCK).unwrap()),
             ..QueueOptions::new(u32::try_from(SLOTS).unwrap(), timeout)
         };
-        let engine = LocalEngine::new(controller, &clock, &options, RecoveryPolicy::default()).unwrap();
         bench.model.set_faults(random_plan(rng));
-        Started { device: bench, engine, buffer, disk }
+        Started::new(bench, controller, &dma, &clock, BUFFER, &options)
     }
 
     fn mend(&self) {

@@ -10,6 +10,7 @@ use driver_block::{BlockError, Controller, ControllerEvent, Disk};
 use nvme_spec::{IdentifyController, LogPage, registers::Vs};
 use redox_driver_sys::{
     dma::DmaAllocator,
+    error::chain,
     irq::{Interrupt, InterruptKind},
     pci::{PciAddress, PciFunction},
     time::{Clock, Time},
@@ -145,18 +146,6 @@ impl NvmeController {
     fn log_failure(&self, what: &str, error: &Error) {
         log::error!("{}: {what}: {}", self.name, chain(error));
     }
-}
-
-/// An error with its sources, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 impl Controller for NvmeController {

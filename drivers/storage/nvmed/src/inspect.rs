@@ -8,7 +8,9 @@ use std::{
 use driver_block::{Disk, WriteCache};
 use nvme_spec::{ALL_NAMESPACES, IdentifyController, LogPage, SmartLog, ascii};
 
-use crate::controller::{NvmeController, chain};
+use redox_driver_sys::error::chain;
+
+use crate::controller::NvmeController;
 
 /// Data units are thousands of 512-byte blocks (section 5.14.1.2).
 const DATA_UNIT: u64 = 512_000;

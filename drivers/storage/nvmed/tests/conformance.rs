@@ -4,10 +4,10 @@
 mod support;
 
 use driver_block::{
-    Controller, DiskId, LocalEngine, QueueOptions, RecoveryPolicy,
+    DiskId,
     testing::{
         Started,
-        conformance::{self, BUFFER, REQUESTS, Setup, Specimen, TIMEOUT, Unable},
+        conformance::{self, BUFFER, Setup, Specimen, TIMEOUT, Unable},
     },
 };
 use model_nvme::{Action, Commands, Config, FaultPlan, NamespaceConfig, Rule};
@@ -39,13 +39,8 @@ impl Specimen for Bench {
             command_timeout: TIMEOUT,
             ..Options::default()
         });
-        let buffer = controller.dma().allocate(BUFFER).unwrap();
-        let clock = controller.clock().clone();
-        let disk = controller.disks()[0].id;
-        let zeroes = controller.dma().allocate(64 << 10).unwrap();
-        let options = QueueOptions { zeroes: Some(zeroes), ..QueueOptions::new(REQUESTS, TIMEOUT) };
-        let engine = LocalEngine::new(controller, &clock, &options, RecoveryPolicy::default()).unwrap();
-        Ok(Started { device: bench, engine, buffer, disk })
+        let (dma, clock) = (controller.dma().clone(), controller.clock().clone());
+        Ok(Started::new(bench, controller, &dma, &clock, BUFFER, &conformance::options(&dma)))
     }
 
     fn durable_block(&self, disk: DiskId, lba: u64) -> Vec<u8> {

@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use driver_block::{
-    Controller, LocalEngine, QueueOptions, RecoveryPolicy,
+    LocalEngine, QueueOptions,
     testing::{
         Started,
         faults::{self, BLOCKS, BUFFER, Faulty, SLOTS},
@@ -91,13 +91,10 @@ impl Faulty for Bench {
         };
         let timeout = options.command_timeout;
         let controller = bench.attach(options);
-        let buffer = controller.dma().allocate(BUFFER).unwrap();
-        let clock = controller.clock().clone();
-        let disk = controller.disks()[0].id;
+        let (dma, clock) = (controller.dma().clone(), controller.clock().clone());
         let options = QueueOptions::new(u32::try_from(SLOTS).unwrap(), timeout);
-        let engine = LocalEngine::new(controller, &clock, &options, RecoveryPolicy::default()).unwrap();
         bench.model.set_faults(random_plan(rng));
-        Started { device: bench, engine, buffer, disk }
+        Started::new(bench, controller, &dma, &clock, BUFFER, &options)
     }
 
     fn mend(&self) {

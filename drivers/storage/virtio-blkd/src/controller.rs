@@ -10,6 +10,7 @@ use std::{
 use driver_block::{BlockError, Controller, ControllerEvent, Disk};
 use redox_driver_sys::{
     dma::DmaAllocator,
+    error::chain,
     irq::{Interrupt, InterruptKind},
     mmio::{ReadClears, Register},
     pci::PciAddress,
@@ -23,7 +24,7 @@ use virtio_spec::{
 
 use crate::{
     disk::{self, Shape},
-    error::{Error, Result, chain},
+    error::{Error, Result},
     io::{Counters, IoQueue},
     options::Options,
 };

@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use driver_block::{
-    Controller, DiskId, LocalEngine, QueueOptions, RecoveryPolicy,
+    DiskId, LocalEngine, QueueOptions,
     testing::{
         Modelled, Started,
         faults::{self, BLOCKS, BUFFER, Faulty, SLOTS},
@@ -119,14 +119,11 @@ impl Faulty for Device {
         };
         let timeout = options.command_timeout;
         let controller = bench.attach(options);
-        let buffer = controller.dma().allocate(BUFFER).unwrap();
-        let clock = controller.clock().clone();
-        let disk = controller.disks()[0].id;
+        let (dma, clock) = (controller.dma().clone(), controller.clock().clone());
         let packed = controller.features().contains(Features::RING_PACKED);
         let options = QueueOptions::new(u32::try_from(SLOTS).unwrap(), timeout);
-        let engine = LocalEngine::new(controller, &clock, &options, RecoveryPolicy::default()).unwrap();
         bench.model.set_faults(random_plan(rng));
-        Started { device: Device { bench, packed }, engine, buffer, disk }
+        Started::new(Device { bench, packed }, controller, &dma, &clock, BUFFER, &options)
     }
 
     fn mend(&self) {

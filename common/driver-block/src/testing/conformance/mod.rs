@@ -26,8 +26,10 @@ use std::{
     time::Duration,
 };
 
+use redox_driver_sys::dma::DmaAllocator;
+
 use super::{Modelled, Started};
-use crate::device::DiskId;
+use crate::{device::DiskId, queue::QueueOptions};
 
 /// What a check needs of a device and its driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +58,17 @@ impl Default for Setup {
 pub const BUFFER: usize = 4 << 20;
 /// Requests that its queues take: more than the hardware does.
 pub const REQUESTS: u32 = 512;
+const ZEROES: usize = 64 << 10;
 /// How long its driver gives a command.
 pub const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What queues of a [`Specimen`] must be.
+///
+/// # Panics
+/// There is no memory for zeroes.
+pub fn options(dma: &DmaAllocator) -> QueueOptions {
+    QueueOptions { zeroes: Some(dma.allocate(ZEROES).unwrap()), ..QueueOptions::new(REQUESTS, TIMEOUT) }
+}
 
 /// Why a check cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +79,7 @@ pub trait Specimen: Modelled {
     /// Ways in which device and driver can be.
     type Variant;
 
-    /// A device and its driver as `setup` wants them, with [`BUFFER`] bytes, queues for [`REQUESTS`] requests, and memory
-    /// for zeroes. Where several disks are wanted, the first is the one that is returned.
+    /// A device and its driver as `setup` wants them, with [`BUFFER`] bytes and queues with [`options`]. Where several disks are wanted, the first is the one that is returned.
     ///
     /// # Errors
     /// There is no such device.

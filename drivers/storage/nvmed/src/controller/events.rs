@@ -6,7 +6,9 @@ use nvme_spec::{
     SmartEvent, SmartLog,
 };
 
-use super::{NvmeController, chain};
+use redox_driver_sys::error::chain;
+
+use super::NvmeController;
 use crate::{
     admin::Unsolicited,
     error::{Error, Result},

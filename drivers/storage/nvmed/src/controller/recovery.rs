@@ -5,7 +5,9 @@ use std::time::Duration;
 use driver_block::BlockError;
 use nvme_spec::AdminOpcode;
 
-use super::{NvmeController, chain};
+use redox_driver_sys::error::chain;
+
+use super::NvmeController;
 use crate::{
     error::{Error, Result},
     hmb::HostMemory,

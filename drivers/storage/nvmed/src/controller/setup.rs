@@ -10,7 +10,9 @@ use nvme_spec::{
 use redox_driver_sys::{irq::Interrupt, pci::PciFunction};
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::{NvmeController, Running, chain};
+use redox_driver_sys::error::chain;
+
+use super::{NvmeController, Running};
 use crate::{
     admin::Admin,
     data::DataPointer,
