@@ -155,7 +155,10 @@ impl Interrupt {
         match &self.0 {
             Source::Os(fd) => fd.set_affinity(cpu),
             #[cfg(feature = "model")]
-            Source::Model(_) => Ok(()),
+            Source::Model(line) => {
+                line.set_processor(cpu);
+                Ok(())
+            }
         }
     }
 }

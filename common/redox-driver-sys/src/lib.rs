@@ -6,7 +6,8 @@
 //! Redox scheme ([`scheme`]). A driver never knows whether the function behind them is reached through Redox's pcid, through Linux's
 //! VFIO, or is a device model in the same process (feature `model`).
 //!
-//! This is the only library with `unsafe` code; what it exports is safe to use from `#![forbid(unsafe_code)]` crates.
+//! `unsafe` code is here, and beside it in front ends only, where a system call leaves no other way; what is exported is safe to
+//! use from `#![forbid(unsafe_code)]` crates.
 
 mod codes;
 pub mod cpu;

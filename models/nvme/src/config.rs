@@ -34,6 +34,10 @@ pub struct Config {
     pub mpsmin: u8,
     /// CAP.MPSMAX.
     pub mpsmax: u8,
+    /// SQES: least and greatest size of a submission queue entry, as powers of two. The model itself has 6.
+    pub sqes: (u8, u8),
+    /// CQES, likewise for completion queues. The model itself has 4.
+    pub cqes: (u8, u8),
     /// CAP.CSS.
     pub css: u8,
     /// CAP.NSSRS.
@@ -184,6 +188,8 @@ impl Default for Config {
             timeout: 20,
             doorbell_stride: 0,
             mpsmin: 0,
+            sqes: (6, 6),
+            cqes: (4, 4),
             mpsmax: 4,
             css: 1,
             subsystem_reset: true,

@@ -93,8 +93,8 @@ impl Controller {
         data.hmmin = config.host_memory.minimum;
         data.hmminds = config.host_memory.descriptor_minimum;
         data.hmmaxd = config.host_memory.descriptors;
-        data.sqes = QueueEntrySize::new().with_required(6).with_largest(6);
-        data.cqes = QueueEntrySize::new().with_required(4).with_largest(4);
+        let sizes = |(least, most)| QueueEntrySize::new().with_required(least).with_largest(most);
+        (data.sqes, data.cqes) = (sizes(config.sqes), sizes(config.cqes));
         data.nn = config.nn;
         data.oncs = OptionalNvmCommands::new()
             .with_compare(config.compare)

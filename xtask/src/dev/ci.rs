@@ -52,6 +52,7 @@ pub fn run(options: &rig::Options) -> Result<()> {
         Ok(Verdict::Passed(redox::TARGET.to_owned()))
     });
     step("address sanitizer", &mut sanitizer);
+    step("loom", &mut interleavings);
     step("test", &mut || {
         counts = test::run(false)?;
         let text = counts.to_string();
@@ -82,6 +83,14 @@ fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Verdict> {
     command.args(arguments).envs(environment.iter().copied());
     let status = command.status().context("cannot start cargo")?;
     Ok(if status.success() { Verdict::Passed(String::new()) } else { Verdict::Failed(format!("{status}")) })
+}
+
+/// What threads and devices share, in every order up to a bound.
+fn interleavings() -> Result<Verdict> {
+    let target = workspace::target()?.join("loom").display().to_string();
+    let packages = ["-p", "driver-block", "-p", "virtio-core"];
+    let tests = ["--release", "--lib", "--target-dir", &target, "interleavings"];
+    cargo(&[&["test"][..], &packages, &tests].concat(), &[("RUSTFLAGS", "--cfg loom")])
 }
 
 /// The QEMU plugin, which is no member of the workspace.

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -213,6 +213,11 @@ impl Host {
         self.lock().machine.connected = connected;
     }
 
+    /// For each vector that the driver enabled, the processor that it asked for.
+    pub fn processors(&self) -> Vec<Option<usize>> {
+        self.lock().machine.lines.processors()
+    }
+
     /// Makes the machine refuse interrupts of `kind` and better, as a system without them would.
     pub fn refuse_interrupts(&self, kind: InterruptKind) {
         self.lock().refused = Some(kind);
@@ -335,12 +340,18 @@ struct LineState {
     /// INTx: the level of the pin, and whether it was delivered and not rearmed since.
     asserted: AtomicBool,
     masked: AtomicBool,
+    /// The processor it goes to, plus one; 0: nobody has said.
+    processor: AtomicUsize,
 }
 
 impl Line {
     /// Whether an interrupt came that nobody took.
     pub fn is_pending(&self) -> bool {
         self.0.pending.load(Ordering::Acquire) > 0
+    }
+
+    pub(crate) fn set_processor(&self, cpu: usize) {
+        self.0.processor.store(cpu.saturating_add(1), Ordering::Relaxed);
     }
 
     pub(crate) fn take(&self) -> u64 {
@@ -376,6 +387,11 @@ impl Lines {
         let lines: Vec<Line> = (0..count).map(|_| Line::default()).collect();
         self.enabled = Some((kind, lines.clone()));
         lines
+    }
+
+    fn processors(&self) -> Vec<Option<usize>> {
+        let lines = self.enabled.iter().flat_map(|(_, lines)| lines);
+        lines.map(|line| line.0.processor.load(Ordering::Relaxed).checked_sub(1)).collect()
     }
 
     pub(super) fn kind(&self) -> Option<InterruptKind> {

@@ -12,6 +12,10 @@ use crate::error::{Error, Result};
 
 /// CAP.TO counts these.
 const READY_UNIT: Duration = Duration::from_millis(500);
+/// Sizes of the entries of queues, as powers of two: [`SubmissionEntry`](nvme_spec::SubmissionEntry) and
+/// [`CompletionEntry`](nvme_spec::CompletionEntry), also those of admin queues.
+pub(crate) const SQES: u8 = 6;
+pub(crate) const CQES: u8 = 4;
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The registers at the start of BAR 0, and the way to the doorbells behind them.
@@ -108,7 +112,7 @@ impl Registers {
         write_halves(&self.asq, sq.get());
         write_halves(&self.acq, cq.get());
         let mps = u8::try_from(page_shift.saturating_sub(12)).unwrap_or(0);
-        self.cc.write(Cc::new().with_en(true).with_mps(mps).with_iosqes(6).with_iocqes(4).into());
+        self.cc.write(Cc::new().with_en(true).with_mps(mps).with_iosqes(SQES).with_iocqes(CQES).into());
         self.wait(STEP, "CSTS.RDY = 1", |status| status.rdy(), false)
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use driver_block::{Controller, HardwareQueue, WriteCache};
 use model_nvme::{Action, Commands, Config, FaultPlan, Latency, LifecycleFault, NamespaceConfig, Rule};
 use nvme_spec::{AdminOpcode, Status};
-use nvmed::{NamespaceError, Options};
+use nvmed::{NamespaceError, NvmeController, Options};
 use redox_driver_sys::{irq::InterruptKind, model::DmaMode};
 use support::{Bench, Driven, options};
 
@@ -43,6 +43,14 @@ fn one_queue_per_vector_that_is_left_over() {
         assert_eq!(controller.shares_interrupt(), shared);
         bench.assert_clean();
     }
+}
+
+#[test]
+fn each_queue_has_its_processor() {
+    let bench = Bench::new(Config::default());
+    let _controller = bench.attach(Options { queues: 4, ..options() });
+    // The first vector is that of the admin queue, which belongs to nobody.
+    assert_eq!(bench.host.processors(), [None, Some(0), Some(1), Some(2), Some(3)]);
 }
 
 #[test]
@@ -91,6 +99,26 @@ fn honours_queue_limits_stride_and_page_size() {
         assert_eq!(bench.model.read(1, 16, u64::from(max / 512)), data);
         bench.assert_clean();
     }
+}
+
+#[test]
+fn controllers_that_cannot_be_spoken_with_are_refused_by_what_they_want() {
+    let refusals = [
+        (Config { mpsmin: 5, mpsmax: 5, ..Config::default() }, "memory pages of 2^17 bytes"),
+        (Config { mpsmin: 2, mpsmax: 1, ..Config::default() }, "memory pages of 2^14 bytes"),
+        (Config { sqes: (7, 7), ..Config::default() }, "submission queue entries of 2^7 to 2^7 bytes"),
+        (Config { cqes: (5, 6), ..Config::default() }, "completion queue entries of 2^5 to 2^6 bytes"),
+    ];
+    for (config, reason) in refusals {
+        let bench = Bench::new(config);
+        let error = NvmeController::attach(bench.host.function(), options()).err().unwrap().to_string();
+        assert!(error.contains(reason), "{error}");
+        assert!(!bench.host.bus_master());
+    }
+    // Larger entries may be allowed as well.
+    let bench = Bench::new(Config { sqes: (6, 9), cqes: (4, 7), ..Config::default() });
+    assert_eq!(bench.attach(options()).disks().len(), 1);
+    bench.assert_clean();
 }
 
 #[test]

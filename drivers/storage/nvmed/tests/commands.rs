@@ -56,9 +56,11 @@ fn transfers_of_every_length_and_offset() {
 #[test]
 fn scattered_segments() {
     for (config, options) in shapes() {
+        let sgl = config.sgl && options.sgl;
         let bench = Bench::new(config);
         let mut driven = Driven::new(&bench, options);
         let limits = driven.controller.disks()[0].limits.clone();
+        assert_eq!(limits.segment_boundary == 1, sgl);
         // Meeting at page boundaries suits both; in the middle of pages only SGLs.
         let mut lists =
             vec![vec![(4096 - 512, 512), (8192, 8192), (40960, 512)], vec![(4096, 4096), (0, 4096)]];

@@ -81,6 +81,8 @@ fn a_health_warning_is_read_and_the_next_one_still_comes() {
     bench.model.set_critical_warning(CriticalWarning::new().with_reliability(true));
     poll(&mut driven, &bench);
     assert_eq!(logs(&bench), before + 2);
+    let report = driven.controller.inspect();
+    assert!(report.contains("critical warning  0x04"), "{report}");
     bench.assert_clean();
 }
 

@@ -5,12 +5,10 @@ use std::sync::Arc;
 use nvme_spec::{
     AdminOpcode, AsyncEventConfig, Cns, CreateCqCdw11, CreateQueueCdw10, CreateSqCdw11, FeatureId,
     IdentifyController, IdentifyNamespace, InterruptCoalescing, InterruptVectorConfig, NamespaceList,
-    NumberOfQueues, Status, SubmissionEntry,
+    NumberOfQueues, QueueEntrySize, Status, SubmissionEntry,
 };
-use redox_driver_sys::{irq::Interrupt, pci::PciFunction};
+use redox_driver_sys::{error::chain, irq::Interrupt, pci::PciFunction};
 use zerocopy::{FromZeros, IntoBytes};
-
-use redox_driver_sys::error::chain;
 
 use super::{NvmeController, Running};
 use crate::{
@@ -22,7 +20,7 @@ use crate::{
     options::{Coalescing, Options},
     power,
     queue::QueuePair,
-    regs::Registers,
+    regs::{self, Registers},
 };
 
 /// Namespaces beyond this many are not looked at: a list without end must not keep the daemon from serving.
@@ -118,6 +116,8 @@ impl NvmeController {
         self.running.registers.enable(self.admin.pair(), self.page_shift)?;
         self.admin.open();
         *self.identify = self.admin.identify(Cns::CONTROLLER, 0)?;
+        check_size("submission", self.identify.sqes, regs::SQES)?;
+        check_size("completion", self.identify.cqes, regs::CQES)?;
         let sgl = self.options.sgl && matches!(self.identify.sgls.support(), 1 | 2);
         self.pointer = DataPointer::new(self.page_shift, sgl);
         Ok(())
@@ -325,4 +325,13 @@ impl NvmeController {
         };
         self.admin.execute(&format_args!("{opcode} {queue}"), entry).map(drop)
     }
+}
+
+/// Whether entries of 2^`size` bytes are among those that the controller takes.
+fn check_size(queue: &str, sizes: QueueEntrySize, size: u8) -> Result<()> {
+    let (least, most) = (sizes.required(), sizes.largest());
+    if (least..=most).contains(&size) {
+        return Ok(());
+    }
+    Err(Error::Unusable(format!("{queue} queue entries of 2^{least} to 2^{most} bytes")))
 }
