@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use driver_block::{
     BlockError, Command, Completed, Controller, ControllerEvent, Disk, DiskId, HardwareQueue, LbaRange,
-    Limits, LocalEngine, Operation, QueueOptions, RecoveryPolicy, SubmitError, WriteCache,
+    Limits, Operation, SubmitError, WriteCache,
     testing::{
         Machine, MemoryDisk, MemoryQueue, Modelled, Observer, Plan, Started,
-        conformance::{self, BUFFER, REQUESTS, Setup, Specimen, TIMEOUT, Unable},
+        conformance::{self, BUFFER, Setup, Specimen, TIMEOUT, Unable},
         plain_disk,
     },
 };
@@ -175,6 +175,10 @@ impl Modelled for Memory {
     fn block(&self, disk: DiskId, lba: u64) -> Vec<u8> {
         self.observer.block(disk, lba)
     }
+
+    fn durable_block(&self, disk: DiskId, lba: u64) -> Vec<u8> {
+        self.observer.durable_block(disk, lba)
+    }
     fn cut_power(&self) {
         self.observer.cut_power();
     }
@@ -208,19 +212,11 @@ impl Specimen for Memory {
         let observer = memory.observer();
         let clock = machine.clock();
         let dma = machine.dma().unwrap();
-        let options = QueueOptions {
-            zeroes: Some(dma.allocate(64 << 10).unwrap()),
-            ..QueueOptions::new(REQUESTS, TIMEOUT)
-        };
         let flawed = Flawed { disk: memory, flaw: *flaw, clock: clock.clone() };
-        let engine = LocalEngine::new(flawed, &clock, &options, RecoveryPolicy::default()).unwrap();
-        let buffer = dma.allocate(BUFFER).unwrap();
-        Ok(Started { device: Memory { machine, observer }, engine, buffer, disk: DiskId(0) })
+        let device = Memory { machine, observer };
+        Ok(Started::new(device, flawed, &dma, &clock, BUFFER, &conformance::options(&dma)))
     }
 
-    fn durable_block(&self, disk: DiskId, lba: u64) -> Vec<u8> {
-        self.observer.durable_block(disk, lba)
-    }
     /// What a discard leaves is recognised by its looks.
     fn allocated(&self, disk: DiskId) -> u64 {
         let discarded = |lba: &u64| self.observer.block(disk, *lba).iter().all(|&byte| byte == 0xdc);

@@ -72,14 +72,27 @@ pub fn random_faults<F: Faulty>() -> Totals {
     Totals { runs: outcomes.len() as u64, resets, serving }
 }
 
-/// What a block may hold: one value, or several where a write failed or is not yet flushed.
-type Oracle = BTreeMap<u64, Vec<[u8; 8]>>;
+/// What is known of a block.
+struct Known {
+    /// What it may hold, by [`digest`]: one content, or several where writes failed.
+    possible: Vec<u64>,
+    /// The number of the step in which it was written to last, or a write of it ended.
+    touched: u64,
+}
+
+/// Tells contents of a block from each other; that of zeroes is 0.
+fn digest(block: &[u8]) -> u64 {
+    let words = block.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap()));
+    words.fold(0, |digest: u64, word| digest.rotate_left(5) ^ word)
+}
 
 struct Outstanding {
     operation: Operation,
     lba: u64,
     blocks: u64,
     data: Vec<u8>,
+    /// The number of the step in which it was submitted.
+    step: u64,
 }
 
 struct Run<F: Faulty> {
@@ -88,7 +101,8 @@ struct Run<F: Faulty> {
     buffer: DmaBuffer,
     disk: DiskId,
     rng: Rng,
-    oracle: Oracle,
+    oracle: BTreeMap<u64, Known>,
+    step: u64,
     outstanding: BTreeMap<u64, Outstanding>,
     free: Vec<usize>,
 }
@@ -97,9 +111,9 @@ impl<F: Faulty> Run<F> {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let Started { device, engine, buffer, disk } = F::start(&mut rng);
-        let oracle = (0..BLOCKS).map(|lba| (lba, vec![[0; 8]])).collect();
+        let oracle = (0..BLOCKS).map(|lba| (lba, Known { possible: vec![0], touched: 0 })).collect();
         let free = (0..SLOTS).collect();
-        Run { device, engine, buffer, disk, rng, oracle, outstanding: BTreeMap::new(), free }
+        Run { device, engine, buffer, disk, rng, oracle, step: 0, outstanding: BTreeMap::new(), free }
     }
 
     fn overlaps(&self, range: &Range<u64>) -> bool {
@@ -148,7 +162,8 @@ impl<F: Faulty> Run<F> {
         let queue = self.rng.u16(..) % u16::try_from(self.engine.queues().len()).unwrap();
         match self.engine.submit(queue, request) {
             Ok(()) => {
-                self.outstanding.insert(cookie, Outstanding { operation, lba, blocks, data });
+                let step = self.touch(operation, lba, blocks);
+                self.outstanding.insert(cookie, Outstanding { operation, lba, blocks, data, step });
             }
             Err(rejected) => {
                 let expected = match rejected.reason {
@@ -173,20 +188,35 @@ impl<F: Faulty> Run<F> {
         }
     }
 
+    /// Begins another step, in which something happens to blocks.
+    fn touch(&mut self, operation: Operation, lba: u64, blocks: u64) -> u64 {
+        self.step += 1;
+        if !matches!(operation, Operation::Read | Operation::Flush) {
+            self.oracle.range_mut(lba..lba + blocks).for_each(|(_, known)| known.touched = self.step);
+        }
+        self.step
+    }
+
     /// Compares what was answered with what the oracle knows, and learns from it.
     fn judge(&mut self, request: &Outstanding, at: usize, result: Result<(), BlockError>) {
-        let Outstanding { operation, lba, blocks, data } = request;
+        let Outstanding { operation, lba, blocks, data, step } = request;
+        if *operation == Operation::Flush {
+            if result.is_ok() {
+                self.check_durable(*step);
+            }
+            return;
+        }
+        self.touch(*operation, *lba, *blocks);
         for block in 0..*blocks {
-            let possible = self.oracle.get_mut(&(lba + block)).expect("inside the disk");
+            let possible = &mut self.oracle.get_mut(&(lba + block)).expect("inside the disk").possible;
             let offset = usize::try_from(block).unwrap() * BLOCK;
-            let head = |data: &[u8]| <[u8; 8]>::try_from(&data[offset..offset + 8]).unwrap();
             let new = match operation {
-                Operation::Flush => continue,
+                Operation::Write => digest(&data[offset..offset + BLOCK]),
                 Operation::Read => {
                     if result.is_ok() {
                         let mut bytes = [0; BLOCK];
                         self.buffer.copy_to(at + offset, &mut bytes).unwrap();
-                        let found = <[u8; 8]>::try_from(&bytes[..8]).unwrap();
+                        let found = digest(&bytes);
                         assert!(
                             possible.contains(&found),
                             "block {}: {found:x?}, not {possible:x?}",
@@ -197,8 +227,7 @@ impl<F: Faulty> Run<F> {
                     }
                     continue;
                 }
-                Operation::Write => head(data),
-                Operation::WriteZeroes | Operation::Discard => [0; 8],
+                Operation::WriteZeroes | Operation::Discard | Operation::Flush => 0,
             };
             if result.is_ok() {
                 *possible = vec![new];
@@ -208,10 +237,21 @@ impl<F: Faulty> Run<F> {
         }
     }
 
+    /// A flush that was submitted in `step` has ended: what was written before it is on the medium.
+    fn check_durable(&self, step: u64) {
+        for (&lba, Known { possible, touched }) in &self.oracle {
+            if *touched >= step || self.overlaps(&(lba..lba + 1)) {
+                continue;
+            }
+            let found = digest(&self.device.durable_block(self.disk, lba));
+            assert!(possible.contains(&found), "block {lba} after a flush: {found:x?}, not {possible:x?}");
+        }
+    }
+
     /// Every block is one of what it may be.
     fn check_medium(&self, when: &str) {
-        for (&lba, possible) in &self.oracle {
-            let found = <[u8; 8]>::try_from(&self.device.block(self.disk, lba)[..8]).unwrap();
+        for (&lba, Known { possible, .. }) in &self.oracle {
+            let found = digest(&self.device.block(self.disk, lba));
             assert!(possible.contains(&found), "block {lba} {when}: {found:x?}, not {possible:x?}");
         }
     }

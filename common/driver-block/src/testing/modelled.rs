@@ -29,6 +29,9 @@ pub trait Modelled: Sized {
     /// A block as it would be read now.
     fn block(&self, disk: DiskId, lba: u64) -> Vec<u8>;
 
+    /// A block as it would be after a power cut.
+    fn durable_block(&self, disk: DiskId, lba: u64) -> Vec<u8>;
+
     /// Pulls it out of the machine.
     fn pull_out(&self) {
         self.host().set_connected(false);

@@ -43,10 +43,6 @@ impl Specimen for Bench {
         Ok(Started::new(bench, controller, &dma, &clock, BUFFER, &conformance::options(&dma)))
     }
 
-    fn durable_block(&self, disk: DiskId, lba: u64) -> Vec<u8> {
-        self.model.read_durable(disk.0, lba, 1)
-    }
-
     fn allocated(&self, disk: DiskId) -> u64 {
         self.model.allocated_blocks(disk.0)
     }

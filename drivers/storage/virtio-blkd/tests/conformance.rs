@@ -41,11 +41,6 @@ impl Specimen for Bench {
         Ok(Started::new(bench, controller, &dma, &clock, BUFFER, &conformance::options(&dma)))
     }
 
-    fn durable_block(&self, _: DiskId, lba: u64) -> Vec<u8> {
-        let sectors = self.model.sectors_of_a_block();
-        self.model.read_durable(lba * sectors, sectors)
-    }
-
     fn allocated(&self, _: DiskId) -> u64 {
         self.model.allocated_sectors() / self.model.sectors_of_a_block()
     }

@@ -74,6 +74,10 @@ impl Modelled for Device {
         self.bench.block(disk, lba)
     }
 
+    fn durable_block(&self, disk: DiskId, lba: u64) -> Vec<u8> {
+        self.bench.durable_block(disk, lba)
+    }
+
     fn cut_power(&self) {
         self.bench.cut_power();
     }

@@ -85,9 +85,6 @@ pub trait Specimen: Modelled {
     /// There is no such device.
     fn start(variant: &Self::Variant, setup: &Setup) -> Result<Started<Self>, Unable>;
 
-    /// A block as it would be after a power cut.
-    fn durable_block(&self, disk: DiskId, lba: u64) -> Vec<u8>;
-
     /// Blocks of the disk that are allocated.
     fn allocated(&self, disk: DiskId) -> u64;
 

@@ -70,6 +70,10 @@ impl Modelled for Bench {
         self.model.read(place(disk), lba, 1)
     }
 
+    fn durable_block(&self, disk: DiskId, lba: u64) -> Vec<u8> {
+        self.model.read_durable(place(disk), lba, 1)
+    }
+
     fn cut_power(&self) {
         self.model.power_cut(PowerCut::Lost);
     }

@@ -69,6 +69,11 @@ impl Modelled for Bench {
         self.model.read(lba * sectors, sectors)
     }
 
+    fn durable_block(&self, _: DiskId, lba: u64) -> Vec<u8> {
+        let sectors = self.model.sectors_of_a_block();
+        self.model.read_durable(lba * sectors, sectors)
+    }
+
     fn cut_power(&self) {
         self.model.power_cut(PowerCut::Lost);
     }
