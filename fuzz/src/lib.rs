@@ -4,6 +4,7 @@
 pub mod ahci_driver;
 pub mod ahci_host;
 pub mod amd_vi_host;
+mod clients;
 mod driver;
 mod hostile;
 mod input;

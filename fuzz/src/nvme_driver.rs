@@ -7,6 +7,7 @@ use nvmed::{NvmeController, Options};
 use redox_driver_sys::{irq::InterruptKind, model::Host};
 
 use crate::{
+    clients,
     driver::{Disturbance, Driven, LONGEST_STEP},
     hostile::Hostile,
     input::Input,
@@ -29,9 +30,13 @@ pub fn run(data: &[u8]) {
     assert!(host.now().since(start) < LONGEST_STEP, "attaching took {:?}", host.now().since(start));
     let connected = match attached {
         Ok(controller) => {
-            let dma = controller.dma().clone();
+            let (dma, clock) = (controller.dma().clone(), controller.clock().clone());
             let disturb = |_: &mut _, script: &Input| disturb(&model, script);
-            Driven::new(host.clone(), controller, &dma, disturb, tampered.clone()).run(&script)
+            if script.byte() & 1 == 0 {
+                Driven::new(host.clone(), controller, &dma, disturb, tampered.clone()).run(&script)
+            } else {
+                clients::run(&host, controller, (&dma, &clock), disturb, &script)
+            }
         }
         Err(error) => {
             assert!(tampered.load(Ordering::Relaxed), "a proper controller was refused: {error:?}");

@@ -27,6 +27,20 @@ inspected() {
         grep -E '^Write +[1-9]' "$OUT/inspect.txt"
 }
 
+# vector NUMBER: the interrupt that VFIO made of a vector of our function.
+vector() { awk -v name="[$1]($ADDRESS)" 'index($0, name) { sub(":", "", $1); print $1 }' /proc/interrupts; }
+
+# A queue for each processor, with a vector of its own; the first vector is that of the admin queue.
+each_its_processor() {
+    local cpu irq place
+    for cpu in $(seq 0 $(($(nproc) - 1))); do
+        irq=$(vector $((cpu + 1)))
+        place=$(cat "/proc/irq/$irq/smp_affinity_list") && [ "$place" = "$cpu" ] ||
+            { echo "queue $((cpu + 1)): interrupt $irq goes to $place"; return 1; }
+    done
+    [ -z "$(vector $((cpu + 2)))" ] && echo "$((cpu + 1)) queues"
+}
+
 check "the peer is Linux's" peer_is_linux
 mount_one || exit
 check "enumerated" enumerated
@@ -35,6 +49,8 @@ if [ "$SUBJECT" != linux ]; then
     start_spawner
     check "spawned by pcid-spawner" spawned || exit
     check "a mounted device is left alone" mounted_is_left
+    check "each queue's vector has its processor" each_its_processor
+    check "a device of another daemon is refused" refuses "$ADDRESS" nvmed --device "$ADDRESS"
 fi
 DISK=$(subject_disk "$ADDRESS") || exit
 check "mkfs.ext4 and mount" file_system || exit

@@ -56,7 +56,7 @@ where
     ///
     /// # Errors
     /// What kept it from serving, or ended it, with the controller's address.
-    pub fn serve(self, judge: impl Fn(&C) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    pub fn serve(self, judge: impl Fn(PciAddress, &C) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let readiness = Readiness::from_env()?;
         let claim = self.claim()?;
         let address = claim.address();
@@ -64,7 +64,7 @@ where
         let service = Service { claim, name: name_at(address), queues, keep_disks };
         let judged = |function| {
             let attached = attach(function)?;
-            judge(&attached.controller)?;
+            judge(address, &attached.controller)?;
             Ok(attached)
         };
         service.run(readiness, judged).with_context(|| address.to_string())

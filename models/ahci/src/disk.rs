@@ -15,8 +15,9 @@ use crate::{
     transfer::Transfer,
 };
 
-/// The error of an address beyond the end.
+/// The error of a block that cannot be read.
 const UNREADABLE: AtaError = AtaError::new().with_unc(true);
+/// The error of an address beyond the end.
 const NOT_FOUND: AtaError = AtaError::new().with_idnf(true).with_abrt(true);
 /// The checksum's place and the longest 28-bit capacity.
 const MOST_LBA28: u64 = 0x0fff_ffff;

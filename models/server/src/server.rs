@@ -90,7 +90,9 @@ impl Server {
         std::thread::scope(|scope| {
             scope.spawn(|| self.shared.live());
             let served = self.server.run(&mut Guest(&self.shared)).map_err(ServeError::Connection);
+            let state = self.shared.lock();
             self.shared.over.store(true, Ordering::Relaxed);
+            drop(state);
             self.shared.touched.notify_one();
             served
         })
@@ -109,7 +111,7 @@ impl Shared {
             let next = state.function.run();
             state.complain();
             let now = state.function.machine.now();
-            let pause = next.map_or(IDLE, |next| next.since(now));
+            let pause = next.map_or(IDLE, |next| next.since(now).min(IDLE));
             state = if pause.is_zero() {
                 // The guest's accesses come between.
                 drop(state);

@@ -14,6 +14,8 @@ use crate::disk::{Disk, Memory};
 /// What is tried of the disk, in bytes.
 pub(crate) const REGION: usize = 32 << 20;
 
+const LAST: usize = 4096;
+
 pub(crate) struct Bench {
     pub(crate) disk: Disk,
     pub(crate) rng: Rng,
@@ -24,7 +26,8 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new(path: &Path) -> Result<Self> {
         let disk = Disk::open(path)?;
-        ensure!(disk.bytes >= REGION as u64, "{} has {} bytes only", path.display(), disk.bytes);
+        // The last blocks are written to as well.
+        ensure!(disk.bytes >= (REGION + LAST) as u64, "{} has {} bytes only", path.display(), disk.bytes);
         let mut memory = Memory::new(REGION);
         disk.read(0, &mut [IoSliceMut::new(memory.all_mut())])?;
         let content = memory.all().to_vec();

@@ -64,6 +64,8 @@ const MAIN: &[Expected] = &[
     always("enumerated"),
     ours("spawned by pcid-spawner"),
     ours("a mounted device is left alone"),
+    ours("each queue's vector has its processor"),
+    ours("a device of another daemon is refused"),
     always("mkfs.ext4 and mount"),
     always("5,000 files copied and compared"),
     always("fsync reaches the controller"),

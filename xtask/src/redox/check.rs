@@ -145,7 +145,8 @@ fn flushed(outcome: &Outcome) -> Check {
     let trace = std::fs::read(outcome.directory.join("trace.log")).unwrap_or_default();
     let trace = String::from_utf8_lossy(&trace);
     let traced = trace.lines().filter(|line| line.contains("pci_nvme_flush")).count();
-    let counted: u64 = outcome.disks.iter().map(|disk| disk.flushes).sum();
+    // Of each disk: one alone would hide that the others' syncs go nowhere.
+    let counted = outcome.disks.iter().map(|disk| disk.flushes).min().unwrap_or(0);
     Check {
         name: FLUSHED.name.to_owned(),
         passed: traced > 0 || counted > 0,

@@ -36,9 +36,9 @@ fn main() -> ExitCode {
     };
     common::exit(match &cli.command {
         Some(Task::Inspect(arguments)) => daemon(arguments).inspect(),
-        None => daemon(&cli.daemon).serve(|controller| {
+        None => daemon(&cli.daemon).serve(|address, controller| {
             // Without a disk as well: one may be plugged in.
-            controller.refused().iter().for_each(|refused| log::warn!("{refused}"));
+            controller.refused().iter().for_each(|refused| log::warn!("{address}: {refused}"));
             Ok(())
         }),
     })

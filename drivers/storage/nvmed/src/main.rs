@@ -15,7 +15,7 @@ use driver_block::{
     daemon::{Attached, Daemon},
 };
 use nvmed::NvmeController;
-use redox_driver_sys::pci::PciFunction;
+use redox_driver_sys::pci::{PciAddress, PciFunction};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 }
 
 /// Some namespaces may be refused as long as there are others, or none at all: one may appear.
-fn can_be_served(controller: &NvmeController) -> anyhow::Result<()> {
+fn can_be_served(_: PciAddress, controller: &NvmeController) -> anyhow::Result<()> {
     match (controller.disks().is_empty(), controller.refused_namespaces()) {
         (true, [refused, ..]) => bail!("{refused}"),
         _ => Ok(()),

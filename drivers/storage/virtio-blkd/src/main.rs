@@ -36,6 +36,6 @@ fn main() -> ExitCode {
     };
     common::exit(match &cli.command {
         Some(Task::Inspect(arguments)) => daemon(arguments).inspect(),
-        None => daemon(&cli.daemon).serve(|_| Ok(())),
+        None => daemon(&cli.daemon).serve(|_, _| Ok(())),
     })
 }
