@@ -61,8 +61,8 @@ pub struct E1000 {
     mask: Causes,
     rctl: Rctl,
     rss_key: [u8; reg::RSS_KEY],
-    /// Receive descriptors that were passed over at the last look, by queue: where the driver stood.
-    passed: Vec<Option<u16>>,
+    /// Receive descriptors that were passed over at the last look, by queue: how many had been taken.
+    passed: Vec<Option<u64>>,
     pub(crate) totals: Totals,
     pub(crate) resets: u64,
 }
@@ -153,9 +153,10 @@ impl E1000 {
     /// Whether the device has gone past a descriptor twice in a row without telling that it is done with it.
     fn is_passed_over(&mut self) -> redox_driver_sys::Result<bool> {
         for ((queue, shared), passed) in (0..).zip(&self.shared).zip(&mut self.passed) {
-            let clean = shared.clean.load(Ordering::Relaxed);
+            let consumed = shared.consumed.load(Ordering::Relaxed);
             let head: u32 = self.registers.get(RingRegisters::receive(queue).head())?;
-            let stands = (head != u32::from(clean)).then_some(clean);
+            let next = consumed % u64::from(self.shape.rx_ring);
+            let stands = (u64::from(head) != next).then_some(consumed);
             if stands.is_some() && stands == *passed {
                 return Ok(true);
             }

@@ -353,7 +353,7 @@ impl E1000 {
         pair.rx.restart(buffer_len(self.shape.mtu));
         pair.itr.forget();
         pair.attention = false;
-        pair.shared.clean.store(0, std::sync::atomic::Ordering::Relaxed);
+        pair.shared.consumed.store(0, std::sync::atomic::Ordering::Relaxed);
         let rings = [
             (RingRegisters::transmit(index), pair.tx.address(), pair.tx.count()),
             (RingRegisters::receive(index), pair.rx.address(), pair.rx.count()),
