@@ -158,18 +158,19 @@ impl RxRing {
         }
     }
 
-    /// How many descriptors the next packet takes; `None` if not all of it is here.
+    /// How many descriptors the next packet takes; `None` if not all of it is here. One that runs out of descriptors waits for more in its
+    /// middle.
     fn whole(&self) -> Result<Option<u16>, NetError> {
         let mut index = self.clean;
         for parts in 1..=self.posted {
             match self.peek(index) {
                 None => return Ok(None),
                 Some(true) => return Ok(Some(parts)),
-                Some(false) if usize::from(parts) > MAX_FRAGMENTS => break,
+                Some(false) if usize::from(parts) > MAX_FRAGMENTS => return Err(NetError::Protocol),
                 Some(false) => index = self.after(index),
             }
         }
-        if self.posted == 0 { Ok(None) } else { Err(NetError::Protocol) }
+        Ok(None)
     }
 
     /// Appends at most `budget` packets.
