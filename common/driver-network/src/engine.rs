@@ -80,12 +80,12 @@ pub struct Engine<D: NetDevice, P> {
 }
 
 impl<D: NetDevice, P: Port> Engine<D, P> {
-    /// Gives each of `ports` one of the device's pairs of queues, and lets packets go. Pairs without a port stay unused.
+    /// Gives each of `ports` one of the device's pairs of queues, as far as there are, and lets packets go. The device uses no others.
     ///
     /// # Errors
     /// The device does not start, or there is no memory.
     pub fn start(mut device: D, dma: DmaAllocator, clock: Clock, ports: Vec<P>) -> Result<Self, EngineError> {
-        let queues = device.take_queues();
+        let queues = device.take_queues(ports.len());
         let lanes = queues.into_iter().map(|queue| Lane::new(queue, device.capabilities())).collect();
         let looked = clock.now();
         let mut engine = Engine {

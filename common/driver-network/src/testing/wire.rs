@@ -336,8 +336,8 @@ impl NetDevice for WireDevice {
         &self.capabilities
     }
 
-    fn take_queues(&mut self) -> Vec<WireQueue> {
-        self.queue.take().into_iter().collect()
+    fn take_queues(&mut self, most: usize) -> Vec<WireQueue> {
+        self.queue.take().into_iter().take(most).collect()
     }
 
     fn settings(&self) -> &Settings {

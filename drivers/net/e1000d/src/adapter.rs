@@ -55,10 +55,11 @@ pub struct E1000 {
     interrupt_kind: InterruptKind,
     /// MSI-X: the vector of everything that is no queue's.
     interrupt: Option<Interrupt>,
+    /// Its number, as IVAR has it.
+    vector: u8,
     queues: Vec<Pair>,
+    /// Of each pair that is in use.
     pub(crate) shared: Vec<Arc<Shared>>,
-    /// What may interrupt, all together.
-    mask: Causes,
     rctl: Rctl,
     rss_key: [u8; reg::RSS_KEY],
     /// Receive descriptors that were passed over at the last look, by queue: how many had been taken.
@@ -188,8 +189,12 @@ impl NetDevice for E1000 {
         &self.capabilities
     }
 
-    fn take_queues(&mut self) -> Vec<Pair> {
-        std::mem::take(&mut self.queues)
+    fn take_queues(&mut self, most: usize) -> Vec<Pair> {
+        self.shared.truncate(most);
+        self.passed.truncate(most);
+        // The device knows the rings of the others until it is reset: their memory stays.
+        let others = self.queues.split_off(most.min(self.queues.len()));
+        std::mem::replace(&mut self.queues, others)
     }
 
     fn settings(&self) -> &Settings {
