@@ -251,6 +251,19 @@ mod tests {
     }
 
     #[cfg(feature = "testing")]
+    #[test]
+    fn the_device_does_what_the_interface_has_a_use_for() {
+        let [device, _] = crate::testing::wire();
+        let features = |no_offload| {
+            let net = crate::daemon::NetArgs { no_offload, ..Default::default() };
+            let address = "0000:00:04.0".parse().unwrap();
+            Service { address, net: &net, wake_on: crate::WakeOn::empty() }.features(&device)
+        };
+        assert_eq!(features(false), Features::TX_CHECKSUM | Features::RX_CHECKSUM);
+        assert_eq!(features(true), Features::empty());
+    }
+
+    #[cfg(feature = "testing")]
     mod inside {
         use std::{env, process::Command};
 

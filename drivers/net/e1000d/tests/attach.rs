@@ -9,7 +9,7 @@ use common::{
     itr::Throttling,
     phy::{Duplex, FlowControl, Modes, Wish, registers::register},
 };
-use e1000_spec::registers::{self as reg, Ctrl, Wuc, Wufc};
+use e1000_spec::registers::{self as reg, Ctrl, Rctl, Wuc, Wufc};
 use support::*;
 
 fn link(speed: u32, duplex: Duplex, pause: bool) -> Link {
@@ -417,6 +417,39 @@ fn what_is_to_wake_the_machine_is_left_behind() {
         driven.shutdown(WakeOn::empty()).unwrap();
         assert_eq!(bench.model.register(reg::WUFC), 0);
         bench.assert_clean();
+    }
+}
+
+#[test]
+fn each_reason_to_wake_up_is_its_own() {
+    for (wake_on, filters) in [
+        (WakeOn::PHY, Wufc::new().with_lnkc(true)),
+        (WakeOn::UNICAST, Wufc::new().with_ex(true)),
+        (WakeOn::MULTICAST, Wufc::new().with_mc(true)),
+        (WakeOn::BROADCAST, Wufc::new().with_bc(true)),
+        (WakeOn::ARP, Wufc::new().with_arp(true)),
+        (WakeOn::MAGIC, Wufc::new().with_mag(true)),
+    ] {
+        let bench = Bench::named("82574L");
+        Driven::usual(&bench).shutdown(wake_on).unwrap();
+        assert_eq!(Wufc::from(bench.model.register(reg::WUFC)), filters);
+        let rctl = Rctl::from(bench.model.register(reg::RCTL));
+        assert_eq!(rctl.mpe(), wake_on == WakeOn::MULTICAST, "groups come as far as the wake-up filter");
+        assert!(!rctl.en());
+    }
+}
+
+#[test]
+fn without_flow_control_there_are_no_pause_frames() {
+    for name in NAMES {
+        let bench = Bench::named(name);
+        let wish = Wish::Negotiate { modes: Modes::all(), flow_control: FlowControl::default() };
+        let driven = Driven::new(&bench, Options { link: wish, ..Options::default() });
+        assert_eq!(driven.device.link(), link(1000, Duplex::Full, false));
+        let ctrl = Ctrl::from(bench.model.register(reg::CTRL));
+        assert!(!ctrl.rfce() && !ctrl.tfce(), "{name}");
+        let now = Duration::from_nanos(bench.host.now().as_nanos());
+        assert_eq!(bench.model.phy_register(register::ADVERTISEMENT, now) & 0x0c00, 0);
     }
 }
 
