@@ -21,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What a client believes to be a report.
 const LONGEST: u64 = 1 << 20;
 
-/// The node of one daemon. It goes away with it.
+/// The node of one daemon. It goes away with it, unless the daemon has become another user meanwhile: then a socket stays at which nobody
+/// answers, until the next daemon of the device takes its place.
 #[derive(Debug)]
 pub struct InspectNode {
     listener: UnixListener,

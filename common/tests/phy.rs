@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::phy::{
     Duplex, FlowControl, KNOWN, LinkStatus, Mdio, Modes, Negotiated, Phy, PhyError, Quirks, Wish,
-    registers::{Ability, Eee, GigabitStatus},
+    registers::{Ability, Eee, GigabitStatus, mmd, register},
 };
 use model_support::phy::{Partner, PhyConfig, PhyLink, PhyModel};
 use redox_driver_sys::time::Clock;
@@ -23,6 +23,8 @@ struct Bench {
     dead: bool,
     /// There is no such register, though the PHY says so.
     missing: Option<u8>,
+    /// What was written to registers of clause 45, and their numbers.
+    extended: Vec<u16>,
 }
 
 impl Mdio for Bench {
@@ -37,10 +39,13 @@ impl Mdio for Bench {
         }
     }
 
-    fn write(&mut self, address: u8, register: u8, value: u16) -> Result<(), &'static str> {
+    fn write(&mut self, address: u8, number: u8, value: u16) -> Result<(), &'static str> {
         self.now += Duration::from_micros(64);
         if address == ADDRESS {
-            self.model.write(register, value, self.now);
+            if number == register::MMD_DATA {
+                self.extended.push(value);
+            }
+            self.model.write(number, value, self.now);
         }
         Ok(())
     }
@@ -48,7 +53,13 @@ impl Mdio for Bench {
 
 impl Bench {
     fn new(config: PhyConfig) -> Self {
-        Bench { model: PhyModel::new(config), now: Duration::ZERO, dead: false, missing: None }
+        Bench {
+            model: PhyModel::new(config),
+            now: Duration::ZERO,
+            dead: false,
+            missing: None,
+            extended: Vec::new(),
+        }
     }
 
     fn find(&mut self) -> Phy {
@@ -254,6 +265,16 @@ fn energy_is_saved_where_both_ends_can() {
     phy.set_eee(true);
     bench.plug(negotiates(Ability::all(), GigabitStatus::empty()));
     bench.link(&phy).unwrap();
+    assert_eq!(phy.eee_agreed(&mut bench), Ok(false));
+}
+
+#[test]
+fn registers_that_are_not_there_promise_nothing() {
+    let mut bench = Bench::new(PhyConfig { id: 0x001c_c800, eee: Eee::empty(), ..PhyConfig::default() });
+    let phy = bench.find();
+    bench.plug(Partner::SWITCH);
+    bench.link(&phy).unwrap();
+    assert_eq!(bench.extended, [mmd::EEE_ABILITY.1], "it is asked for and not set");
     assert_eq!(phy.eee_agreed(&mut bench), Ok(false));
 }
 

@@ -33,7 +33,7 @@ check "a connection survives the cable" loaded pull_and_plug
 if [ "$SUBJECT" != linux ]; then
     check "a connection survives SIGKILL" loaded kill_daemon
     check "the running daemon can be inspected" inspected
-    check "resident memory" little_memory
+    check "resident memory below 24 MiB" little_memory
 fi
 check "frames of 9,000 bytes" jumbo
 check "TCP with frames of 9,000 bytes" iperf tcp_jumbo -t 5

@@ -180,7 +180,7 @@ little_memory() {
     kib=$(awk '$1 == "VmRSS:" { print $2 }' "/proc/$(daemon_pid "$ADDRESS")/status") || return 1
     metric memory "$kib" KiB
     echo "$kib KiB"
-    [ "$kib" -gt 0 ]
+    [ "$kib" -gt 0 ] && [ "$kib" -lt $((24 * 1024)) ]
 }
 
 # Not within a check: only the shell that started pcid-spawner can wait for it.

@@ -100,7 +100,7 @@ where
         let inspected = || -> anyhow::Result<()> {
             let Attached { mut device, .. } = (self.attach)(claim.function()?)?;
             print!("{}", device.inspect());
-            let queues = device.take_queues();
+            let queues = device.take_queues(usize::MAX);
             Ok(device.shutdown(queues, WakeOn::empty())?)
         };
         inspected().with_context(|| address.to_string())

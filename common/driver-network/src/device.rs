@@ -39,7 +39,7 @@ pub struct Capabilities {
     pub tx_ring: RangeInclusive<u16>,
     /// What [`Shape::rx_ring`] may be.
     pub rx_ring: RangeInclusive<u16>,
-    /// Number of pairs of queues.
+    /// Most pairs of queues.
     pub queues: u16,
     /// What the device can wake the machine up for.
     pub wake_on: WakeOn,
@@ -68,8 +68,9 @@ pub trait NetDevice: Send {
     /// What it can do.
     fn capabilities(&self) -> &Capabilities;
 
-    /// Hands out the pairs of queues, once. They neither send nor receive before [`start`](Self::start).
-    fn take_queues(&mut self) -> Vec<Self::Queue>;
+    /// Hands out pairs of queues, once, at most as many as the caller has a use for. All frames come by these from then on. They neither send nor
+    /// receive before [`start`](Self::start).
+    fn take_queues(&mut self, most: usize) -> Vec<Self::Queue>;
 
     /// How it is set.
     fn settings(&self) -> &Settings;

@@ -18,7 +18,7 @@ use crate::{
 
 /// The token of the device's own interrupt; those of lanes are their numbers.
 const DEVICE: u64 = 1 << 32;
-/// Resets in a row without a packet in between before the device is given up.
+/// Resets in a row, without a packet that was received or sent in between, before the device is given up.
 const MOST_RESETS: u32 = 5;
 /// While there is always something to do, the device itself is looked at this often.
 const LOOK: Duration = Duration::from_millis(100);
@@ -80,12 +80,12 @@ pub struct Engine<D: NetDevice, P> {
 }
 
 impl<D: NetDevice, P: Port> Engine<D, P> {
-    /// Gives each of `ports` one of the device's pairs of queues, and lets packets go. Pairs without a port stay unused.
+    /// Gives each of `ports` one of the device's pairs of queues, as far as there are, and lets packets go. The device uses no others.
     ///
     /// # Errors
     /// The device does not start, or there is no memory.
     pub fn start(mut device: D, dma: DmaAllocator, clock: Clock, ports: Vec<P>) -> Result<Self, EngineError> {
-        let queues = device.take_queues();
+        let queues = device.take_queues(ports.len());
         let lanes = queues.into_iter().map(|queue| Lane::new(queue, device.capabilities())).collect();
         let looked = clock.now();
         let mut engine = Engine {
@@ -158,11 +158,14 @@ impl<D: NetDevice, P: Port> Engine<D, P> {
     pub fn turn(&mut self, ready: &[u64], events: &mut Vec<Event>) -> Result<Duration, EngineError> {
         let now = self.clock.coarse();
         self.take_interrupts(ready)?;
-        let mut worked = false;
+        let (mut worked, mut moved) = (false, false);
         let mut failed = None;
         for (lane, port) in self.lanes.iter_mut().zip(&mut self.ports) {
             match lane.turn(port, &self.clock) {
-                Ok(any) => worked |= any,
+                Ok(turned) => {
+                    worked |= turned.worked;
+                    moved |= turned.moved;
+                }
                 Err(error) => failed = Some(error),
             }
         }
@@ -170,8 +173,11 @@ impl<D: NetDevice, P: Port> Engine<D, P> {
             self.reset(&format!("a queue: {error}"), self.device.shape(), events)?;
             return Ok(Duration::ZERO);
         }
-        if worked {
+        // Giving a device packets is no sign of life.
+        if moved {
             self.resets = 0;
+        }
+        if worked {
             self.armed = false;
         } else if !self.armed {
             self.armed = true;
@@ -366,12 +372,17 @@ impl<D: NetDevice, P: Port> Engine<D, P> {
         let deadline = self.clock.deadline(drain);
         let mut nobody: Vec<Nobody> = self.lanes.iter().map(|_| Nobody).collect();
         while self.device.link().is_up() && !deadline.passed(&self.clock) {
-            let mut waiting = false;
+            let (mut waiting, mut broken) = (false, false);
             for (lane, port) in self.lanes.iter_mut().zip(&mut nobody) {
-                lane.turn(port, &self.clock)?;
-                waiting |= lane.waits_since().is_some();
+                match lane.turn(port, &self.clock) {
+                    Ok(_) => waiting |= lane.waits_since().is_some(),
+                    Err(error) => {
+                        log::warn!("{}: packets in flight are lost: {error}", self.device.name());
+                        broken = true;
+                    }
+                }
             }
-            if !waiting {
+            if broken || !waiting {
                 break;
             }
             self.clock.sleep(Duration::from_millis(1));

@@ -23,6 +23,15 @@ const MOST_LARGE: u16 = 128;
 /// Memory of buffers is allocated in pieces of about this many bytes.
 const PIECE: usize = 256 << 10;
 
+/// What a turn of a lane came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Turned {
+    /// There was something to do.
+    pub(crate) worked: bool,
+    /// The device did something: it received a packet, or is done with one.
+    pub(crate) moved: bool,
+}
+
 /// One client's end of a lane: a queue of a TAP interface, or a scheme.
 pub trait Port {
     /// A packet was received. What cannot be delivered is dropped, and counted by the lane: `false`.
@@ -100,7 +109,7 @@ pub struct LaneStatistics {
     pub tx_packets: u64,
     /// Their bytes.
     pub tx_bytes: u64,
-    /// Packets that the device does not take, or that were in it when it was reset.
+    /// Packets that the device does not take, or that were in it, or waited for it, when it was reset.
     pub tx_dropped: u64,
     /// Turns that ended because the device had no room.
     pub tx_busy: u64,
@@ -188,7 +197,7 @@ impl<Q: QueuePair> Lane<Q> {
 
     /// The hardware is back from a reset: nothing is in flight. Packets that were are lost.
     pub(crate) fn put_hardware(&mut self, hardware: Q) {
-        self.statistics.tx_dropped += self.sending.count as u64;
+        self.statistics.tx_dropped += self.sending.count as u64 + u64::from(self.sending.waiting.is_some());
         self.hardware = Some(hardware);
     }
 
@@ -240,8 +249,8 @@ impl<Q: QueuePair> Lane<Q> {
         }
     }
 
-    /// Moves packets both ways, a budget of them at most. Whether there was anything to do.
-    pub(crate) fn turn<P: Port>(&mut self, port: &mut P, clock: &Clock) -> Result<bool, NetError> {
+    /// Moves packets both ways, a budget of them at most.
+    pub(crate) fn turn<P: Port>(&mut self, port: &mut P, clock: &Clock) -> Result<Turned, NetError> {
         let received = self.receive(port)?;
         let reaped = self.reap(clock)?;
         let sent = self.send(port, clock);
@@ -251,7 +260,8 @@ impl<Q: QueuePair> Lane<Q> {
         {
             hardware.commit();
         }
-        Ok(received || reaped || sent)
+        let moved = received || reaped;
+        Ok(Turned { worked: moved || sent, moved })
     }
 
     /// Nothing is to be done: interrupts are wanted again. `true` if something came meanwhile.

@@ -262,9 +262,9 @@ impl Phy {
         if self.quirks.no_mmd || matches!(self.wish, Wish::Force(_)) {
             return Ok(false);
         }
-        let own = self.read_mmd(mdio, mmd::EEE_ADVERTISEMENT)?;
-        let partner = self.read_mmd(mdio, mmd::EEE_PARTNER)?;
-        Ok(Eee::from_bits_truncate(own & partner) != Eee::empty())
+        let own = self.read_eee(mdio, mmd::EEE_ADVERTISEMENT)?;
+        let partner = self.read_eee(mdio, mmd::EEE_PARTNER)?;
+        Ok(own.intersects(partner))
     }
 
     /// Puts the PHY to sleep, without a link, or wakes it up; then it has to be [set up](Self::set_up).
@@ -329,13 +329,18 @@ impl Phy {
         }
     }
 
+    fn read_eee<M: Mdio>(&self, mdio: &mut M, register: (u8, u16)) -> Result<Eee, PhyError<M::Error>> {
+        let bits = self.read_mmd(mdio, register)?;
+        // All ones where there are no such registers.
+        Ok(if bits == u16::MAX { Eee::empty() } else { Eee::from_bits_truncate(bits) })
+    }
+
     fn advertise_eee<M: Mdio>(&self, mdio: &mut M) -> Result<(), PhyError<M::Error>> {
         if self.quirks.no_mmd {
             return Ok(());
         }
-        let ability = Eee::from_bits_truncate(self.read_mmd(mdio, mmd::EEE_ABILITY)?);
-        // All ones where there are no such registers.
-        if ability.is_empty() || ability.bits() == u16::MAX {
+        let ability = self.read_eee(mdio, mmd::EEE_ABILITY)?;
+        if ability.is_empty() {
             return Ok(());
         }
         let advertised = if self.eee { ability } else { Eee::empty() };

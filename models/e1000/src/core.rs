@@ -37,6 +37,8 @@ pub(crate) struct Core {
     pub(crate) wire: VecDeque<Vec<u8>>,
     /// In its packet buffer, with what goes wrong with them.
     pub(crate) fifo: VecDeque<(Vec<u8>, Vec<Action>)>,
+    /// Descriptors that the first of them has taken already.
+    pub(crate) begun: usize,
     pub(crate) sent: VecDeque<Vec<u8>>,
     /// A pause frame stopped transmission until then.
     pub(crate) paused_until: Time,
@@ -66,6 +68,7 @@ impl Core {
             rx: Default::default(),
             wire: VecDeque::new(),
             fifo: VecDeque::new(),
+            begun: 0,
             sent: VecDeque::new(),
             paused_until: Time::default(),
             asked_to_pause: false,
@@ -91,6 +94,7 @@ impl Core {
         self.tx = Default::default();
         self.rx = Default::default();
         self.fifo.clear();
+        self.begun = 0;
         self.wire.clear();
         self.paused_until = Time::default();
         self.asked_to_pause = false;

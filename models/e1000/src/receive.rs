@@ -122,7 +122,7 @@ impl Core {
         self.fifo.push_back((frame, actions));
     }
 
-    /// Stores a frame in memory; gives it back when there are not enough descriptors.
+    /// Stores a frame in memory, as much of it as there are descriptors for; gives it back when it is not all.
     fn store(
         &mut self,
         bus: &mut dyn Bus,
@@ -149,13 +149,17 @@ impl Core {
             return None;
         }
         let ring = self.ring(RingRegisters::receive(verdict.queue));
-        let needed =
-            u32::try_from((stored.len() + if rctl.secrc() { 0 } else { FCS }).div_ceil(size)).ok()?;
+        let needed = (stored.len() + if rctl.secrc() { 0 } else { FCS }).div_ceil(size);
+        let needed = u32::try_from(needed.saturating_sub(self.begun)).ok()?;
         let Some(ring) = ring.filter(|ring| ring.owned() >= needed) else {
             self.count(statistics::RNBC);
+            if let Some(ring) = ring {
+                self.write_frame(bus, &ring, stored.clone(), size, &verdict, &actions);
+            }
             return Some((give_back(frame, stored), actions));
         };
         self.write_frame(bus, &ring, stored, size, &verdict, &actions);
+        self.begun = 0;
         self.count(statistics::GPRC);
         self.count_octets(statistics::GORC, whole + FCS);
         self.statistics.received += 1;
@@ -206,6 +210,7 @@ impl Core {
         Verdict { queue, status: status.with_errors(errors), vlan: 0, mrq, hash }
     }
 
+    /// Writes what was not yet written, to the descriptors that there are.
     fn write_frame(
         &mut self,
         bus: &mut dyn Bus,
@@ -221,7 +226,8 @@ impl Core {
         let extended = self.config.chip.extended_rx && self.get(reg::RFCTL) & RFCTL_EXSTEN != 0;
         let last = stored.len().div_ceil(size) - 1;
         let mut index = ring.head;
-        for (number, piece) in stored.chunks(size).enumerate() {
+        let room = usize::try_from(ring.owned()).unwrap_or(0);
+        for (number, piece) in stored.chunks(size).enumerate().skip(self.begun).take(room) {
             let Ok(bytes) = ring.read(bus, index) else { break };
             let Ok(posted) = ExtendedRxRead::read_from_bytes(&bytes) else { break };
             if extended && posted.zero & 1 != 0 {
@@ -259,6 +265,7 @@ impl Core {
             }
             index = ring.after(index, 1);
             self.set(ring.registers.head(), index);
+            self.begun = number + 1;
         }
     }
 }

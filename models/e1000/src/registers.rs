@@ -234,6 +234,7 @@ impl Core {
         self.set(reg::RCTL, value.into_bits());
         if !value.en() {
             self.fifo.clear();
+            self.begun = 0;
         }
         self.poked = true;
         self.update_interrupts(bus);

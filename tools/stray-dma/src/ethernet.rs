@@ -27,7 +27,7 @@ impl Ethernet {
     pub(crate) fn start(function: PciFunction) -> Result<Self> {
         let options = Options { queues: 1, interrupts: InterruptKind::Intx, ..Options::default() };
         let mut device = E1000::attach(function, options)?;
-        let queues = device.take_queues();
+        let queues = device.take_queues(1);
         let filter = Filter { promiscuous: true, ..Filter::default() };
         let settings = Settings { filter, ..device.settings().clone() };
         device.configure(&settings).context("receive everything")?;

@@ -52,7 +52,7 @@ const CHECKS: &[Expected] = &[
     always("a connection survives the cable"),
     ours("a connection survives SIGKILL"),
     ours("the running daemon can be inspected"),
-    ours("resident memory"),
+    ours("resident memory below 24 MiB"),
     always("frames of 9,000 bytes"),
     always("TCP with frames of 9,000 bytes"),
     ours("SIGTERM ends the daemon cleanly"),

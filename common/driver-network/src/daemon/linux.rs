@@ -2,13 +2,17 @@
 
 use std::{io, os::fd::AsFd, path::Path, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use common::{
     daemon::{Readiness, Termination},
     inspect::{self, InspectNode},
     privileges::{CapabilitySet, Policy},
 };
-use redox_driver_sys::{event::EventQueue, pci::PciAddress, time::Clock};
+use redox_driver_sys::{
+    event::EventQueue,
+    pci::PciAddress,
+    time::{Clock, Time},
+};
 
 use super::{Attached, Service};
 use crate::{
@@ -64,7 +68,7 @@ impl Service<'_> {
             interface,
             happened: Vec::new(),
         };
-        serving.introduce(existed)?;
+        serving.introduce(existed, clock.coarse())?;
         restrict();
         readiness.notify()?;
         log::info!("{}: interface {name}", self.address);
@@ -109,7 +113,7 @@ struct Serving<D: NetDevice> {
 
 impl<D: NetDevice> Serving<D> {
     /// Makes interface and device alike: one that was there before has settings that count.
-    fn introduce(&mut self, existed: bool) -> anyhow::Result<()> {
+    fn introduce(&mut self, existed: bool, now: Time) -> anyhow::Result<()> {
         let tap = offload(self.features);
         for port in self.engine.ports_mut() {
             port.tap().set_offload(tap)?;
@@ -121,7 +125,7 @@ impl<D: NetDevice> Serving<D> {
             }
             self.interface.set_mtu(mtu).context("set the MTU of the interface")?;
         }
-        self.follow_interface()?;
+        self.follow_interface(now)?;
         self.happened.push(Event::Link(self.engine.device().link()));
         self.tell();
         Ok(())
@@ -145,6 +149,9 @@ impl<D: NetDevice> Serving<D> {
                 self.watch(&mut all, &mut busy, termination, node)?;
             }
             self.tell();
+            if self.engine.ports_mut().iter().any(TapPort::is_gone) {
+                bail!("interface {} was deleted", self.interface.name());
+            }
             ready.clear();
             turns = if patience.is_zero() { turns + 1 } else { TURNS };
             if turns < TURNS {
@@ -159,9 +166,7 @@ impl<D: NetDevice> Serving<D> {
             if let (true, Some(node)) = (ready.contains(&INSPECT), node) {
                 node.answer(|| self.engine.inspect());
             }
-            if ready.contains(&INTERFACE) && self.interface.take_changes() {
-                self.follow_interface()?;
-            }
+            self.follow_interface(clock.coarse())?;
         }
     }
 
@@ -187,10 +192,11 @@ impl<D: NetDevice> Serving<D> {
         Ok(())
     }
 
-    /// Gives the device the settings that the interface has.
-    fn follow_interface(&mut self) -> anyhow::Result<()> {
-        let state = match self.interface.state() {
-            Ok(state) => state,
+    /// Gives the device the settings that the interface has, if they are new.
+    fn follow_interface(&mut self, now: Time) -> anyhow::Result<()> {
+        let state = match self.interface.news(now) {
+            Ok(Some(state)) => state,
+            Ok(None) => return Ok(()),
             Err(error) => {
                 log::warn!("interface {}: {error}", self.interface.name());
                 return Ok(());
@@ -241,6 +247,73 @@ mod tests {
             [("0000:00:04.0", "rbp0s4"), ("0000:00:1f.6", "rbp0s31f6"), ("0002:17:01.0", "rbP2p23s1")]
         {
             assert_eq!(interface_name(address.parse().unwrap()), name);
+        }
+    }
+
+    #[cfg(feature = "testing")]
+    #[test]
+    fn the_device_does_what_the_interface_has_a_use_for() {
+        let [device, _] = crate::testing::wire();
+        let features = |no_offload| {
+            let net = crate::daemon::NetArgs { no_offload, ..Default::default() };
+            let address = "0000:00:04.0".parse().unwrap();
+            Service { address, net: &net, wake_on: crate::WakeOn::empty() }.features(&device)
+        };
+        assert_eq!(features(false), Features::TX_CHECKSUM | Features::RX_CHECKSUM);
+        assert_eq!(features(true), Features::empty());
+    }
+
+    #[cfg(feature = "testing")]
+    mod inside {
+        use std::{env, process::Command};
+
+        use super::*;
+        use crate::{MacAddress, WakeOn, daemon::NetArgs, testing::wire};
+
+        const INSIDE: &str = "RB_DAEMON_TEST";
+        const NAME: &str = "rbtest2";
+        /// What happens to the interface, from its beginning to its end. No message tells of the group, and when it is joined, those of
+        /// IPv6's addresses are over.
+        const LIFE: &str = "until ip link set rbtest2 up; do sleep 0.1; done
+            sleep 4; ip maddress add 33:33:00:00:10:02 dev rbtest2
+            sleep 2; ip link delete rbtest2";
+
+        /// In name spaces of its own: this very test again, started by unshare(1).
+        #[test]
+        fn the_device_follows_the_interface_to_its_end() {
+            if env::var_os(INSIDE).is_some() {
+                return serve();
+            }
+            let unshare = |script: &str| {
+                let mut command = Command::new("unshare");
+                command.env(INSIDE, "1").args(["--user", "--map-root-user", "--net", "--mount", "sh", "-c"]);
+                // The attributes of the new name space's interfaces.
+                command.arg(format!("mount -t sysfs sysfs /sys && {script}"));
+                command.arg(env::current_exe().unwrap()).output()
+            };
+            if !unshare("ip tuntap add rbtest2 mode tap").is_ok_and(|output| output.status.success()) {
+                eprintln!("skipped: no name spaces, or no TAP, for this user");
+                return;
+            }
+            let test = "daemon::linux::tests::inside::the_device_follows_the_interface_to_its_end";
+            let output = unshare(&format!("exec timeout 30 \"$0\" --exact {test} --nocapture")).unwrap();
+            let said = [output.stderr, output.stdout].map(|text| String::from_utf8_lossy(&text).into_owned());
+            assert!(output.status.success() && said[1].contains("1 passed"), "{said:?}");
+        }
+
+        fn serve() {
+            let [device, _other] = wire();
+            let hand = device.handle();
+            let mut life = Command::new("sh").args(["-c", LIFE]).spawn().unwrap();
+            let net = NetArgs { interface: Some(NAME.to_string()), ..NetArgs::default() };
+            let address = "0000:00:04.0".parse().unwrap();
+            let service = Service { address, net: &net, wake_on: WakeOn::empty() };
+            let attached = Attached { dma: device.dma(), clock: Clock::monotonic(), device };
+            let error = service.run(attached, Readiness::from_env().unwrap()).unwrap_err();
+            assert_eq!(error.to_string(), "interface rbtest2 was deleted");
+            let group = MacAddress([0x33, 0x33, 0, 0, 0x10, 2]);
+            assert!(hand.settings().filter.multicast.contains(&group), "{:?}", hand.settings());
+            life.wait().unwrap();
         }
     }
 }

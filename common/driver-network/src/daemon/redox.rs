@@ -60,11 +60,13 @@ impl Service<'_> {
                     scheme.request(request);
                 }
             }
-            let (patience, reset) = scheme.turn(&ready)?;
-            anew = reset;
+            let turned = scheme.turn(&ready);
+            // Also when it is the end: a client is told why what it wanted failed.
             if !scheme.answers().is_empty() {
                 socket.write(scheme.answers())?;
             }
+            let (patience, reset) = turned?;
+            anew = reset;
             ready.clear();
             turns = if patience.is_zero() { turns + 1 } else { TURNS };
             if turns >= TURNS {

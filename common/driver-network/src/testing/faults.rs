@@ -123,7 +123,7 @@ impl<F: Faulty> Run<F> {
         let mut rng = generator(seed);
         let Started { model, device, dma, clock } = F::start(&mut rng);
         let own = device.settings().address;
-        let lanes = usize::from(device.capabilities().queues);
+        let lanes = rng.usize(1..=device.capabilities().queues.into());
         let ports = (0..lanes).map(|_| MailPort::default()).collect();
         let events = EventQueue::new(&clock).expect("a queue of events");
         let engine = Engine::start(device, dma, clock, ports).ok();

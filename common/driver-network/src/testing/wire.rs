@@ -34,6 +34,8 @@ pub enum Trouble {
     None,
     /// It sends nothing any more, until it is reset.
     Hangs,
+    /// It sends nothing any more, and no reset mends it.
+    HangsForGood,
     /// Its queue answers nonsense, until it is reset.
     Breaks,
     /// It says that it received more than its buffer holds, once.
@@ -52,6 +54,7 @@ struct End {
     settings: Settings,
     shape: Shape,
     resets: u64,
+    shut_down: bool,
     lost: u64,
 }
 
@@ -114,6 +117,7 @@ pub fn wire() -> [WireDevice; 2] {
         },
         shape,
         resets: 0,
+        shut_down: false,
         lost: 0,
     };
     let wire: Shared = Arc::new(Mutex::new([end(0), end(1)]));
@@ -201,6 +205,11 @@ impl Handle {
         lock(&self.wire)[self.number].resets
     }
 
+    /// Whether the device was shut down in order.
+    pub fn is_shut_down(&self) -> bool {
+        lock(&self.wire)[self.number].shut_down
+    }
+
     /// Lets time pass.
     pub fn advance(&self, duration: std::time::Duration) {
         let host = lock(&self.wire)[self.number].host.clone();
@@ -260,7 +269,7 @@ impl QueuePair for WireQueue {
     fn reap(&mut self, done: &mut Vec<u16>) -> Result<(), NetError> {
         let mut ends = lock(&self.wire);
         match ends[self.number].trouble {
-            Trouble::Hangs => return Ok(()),
+            Trouble::Hangs | Trouble::HangsForGood => return Ok(()),
             Trouble::Breaks => return Err(NetError::Protocol),
             _ => {}
         }
@@ -336,8 +345,8 @@ impl NetDevice for WireDevice {
         &self.capabilities
     }
 
-    fn take_queues(&mut self) -> Vec<WireQueue> {
-        self.queue.take().into_iter().collect()
+    fn take_queues(&mut self, most: usize) -> Vec<WireQueue> {
+        self.queue.take().into_iter().take(most).collect()
     }
 
     fn settings(&self) -> &Settings {
@@ -383,7 +392,9 @@ impl NetDevice for WireDevice {
         if end.trouble == Trouble::Dies {
             return Err(NetError::TimedOut);
         }
-        end.trouble = Trouble::None;
+        if end.trouble != Trouble::HangsForGood {
+            end.trouble = Trouble::None;
+        }
         end.resets += 1;
         end.shape = shape;
         self.shape = shape;
@@ -405,6 +416,7 @@ impl NetDevice for WireDevice {
 
     fn shutdown(&mut self, queues: Vec<WireQueue>, _: WakeOn) -> Result<(), NetError> {
         drop(queues);
+        lock(&self.wire)[self.number].shut_down = true;
         self.function.set_bus_master(false).map_err(|_| NetError::Gone)
     }
 }

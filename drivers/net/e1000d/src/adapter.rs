@@ -55,14 +55,15 @@ pub struct E1000 {
     interrupt_kind: InterruptKind,
     /// MSI-X: the vector of everything that is no queue's.
     interrupt: Option<Interrupt>,
+    /// Its number, as IVAR has it.
+    vector: u8,
     queues: Vec<Pair>,
+    /// Of each pair that is in use.
     pub(crate) shared: Vec<Arc<Shared>>,
-    /// What may interrupt, all together.
-    mask: Causes,
     rctl: Rctl,
     rss_key: [u8; reg::RSS_KEY],
-    /// Receive descriptors that were passed over at the last look, by queue: where the driver stood.
-    passed: Vec<Option<u16>>,
+    /// Receive descriptors that were passed over at the last look, by queue: how many had been taken.
+    passed: Vec<Option<u64>>,
     pub(crate) totals: Totals,
     pub(crate) resets: u64,
 }
@@ -153,9 +154,10 @@ impl E1000 {
     /// Whether the device has gone past a descriptor twice in a row without telling that it is done with it.
     fn is_passed_over(&mut self) -> redox_driver_sys::Result<bool> {
         for ((queue, shared), passed) in (0..).zip(&self.shared).zip(&mut self.passed) {
-            let clean = shared.clean.load(Ordering::Relaxed);
+            let consumed = shared.consumed.load(Ordering::Relaxed);
             let head: u32 = self.registers.get(RingRegisters::receive(queue).head())?;
-            let stands = (head != u32::from(clean)).then_some(clean);
+            let next = consumed % u64::from(self.shape.rx_ring);
+            let stands = (u64::from(head) != next).then_some(consumed);
             if stands.is_some() && stands == *passed {
                 return Ok(true);
             }
@@ -187,8 +189,12 @@ impl NetDevice for E1000 {
         &self.capabilities
     }
 
-    fn take_queues(&mut self) -> Vec<Pair> {
-        std::mem::take(&mut self.queues)
+    fn take_queues(&mut self, most: usize) -> Vec<Pair> {
+        self.shared.truncate(most);
+        self.passed.truncate(most);
+        // The device knows the rings of the others until it is reset: their memory stays.
+        let others = self.queues.split_off(most.min(self.queues.len()));
+        std::mem::replace(&mut self.queues, others)
     }
 
     fn settings(&self) -> &Settings {

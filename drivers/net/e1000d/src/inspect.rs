@@ -18,7 +18,7 @@ impl E1000 {
         writeln!(text, "{}: {}", self.name(), self.chip().name)?;
         writeln!(text, "PHY: {}", self.phy())?;
         writeln!(text, "interrupts: {}", self.interrupt_kind())?;
-        writeln!(text, "queues: {}", self.capabilities().queues)?;
+        writeln!(text, "queues: {}", self.shared.len())?;
         writeln!(text, "largest MTU: {}", self.capabilities().mtu.end())?;
         writeln!(text, "resets: {}", self.resets())
     }

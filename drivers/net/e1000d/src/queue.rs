@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU16, AtomicU64, Ordering},
+    atomic::{AtomicU64, Ordering},
 };
 
 use common::itr::Itr;
@@ -20,8 +20,8 @@ use crate::{rx::RxRing, tx::TxRing};
 /// What of a pair others look at.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    /// The receive descriptor that is looked at next.
-    pub(crate) clean: AtomicU16,
+    /// Receive descriptors that were taken since the rings were set up. Where the ring stands may be the same after a round, this is not.
+    pub(crate) consumed: AtomicU64,
     pub(crate) checksum_good: AtomicU64,
     pub(crate) checksum_bad: AtomicU64,
     pub(crate) damaged: AtomicU64,
@@ -54,7 +54,7 @@ pub struct Pair {
 impl Pair {
     fn publish(&mut self) {
         let counts = std::mem::take(&mut self.rx.counts);
-        self.shared.clean.store(self.rx.clean(), Ordering::Relaxed);
+        self.shared.consumed.store(self.rx.consumed(), Ordering::Relaxed);
         self.shared.checksum_good.fetch_add(counts.checksum_good, Ordering::Relaxed);
         if counts.checksum_bad + counts.damaged > 0 {
             self.shared.checksum_bad.fetch_add(counts.checksum_bad, Ordering::Relaxed);

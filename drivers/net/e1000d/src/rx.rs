@@ -29,6 +29,7 @@ pub(crate) struct RxRing {
     tags: Vec<u16>,
     next: u16,
     clean: u16,
+    consumed: u64,
     posted: u16,
     uncommitted: bool,
     pub(crate) counts: Counts,
@@ -69,6 +70,7 @@ impl RxRing {
             tags: vec![0; count.into()],
             next: 0,
             clean: 0,
+            consumed: 0,
             posted: 0,
             uncommitted: false,
             counts: Counts::default(),
@@ -92,9 +94,9 @@ impl RxRing {
         self.buffer_len
     }
 
-    /// The descriptor that is looked at next.
-    pub(crate) fn clean(&self) -> u16 {
-        self.clean
+    /// Descriptors that were taken since the last restart. The next one is this, modulo the ring's entries.
+    pub(crate) fn consumed(&self) -> u64 {
+        self.consumed
     }
 
     /// The device does not receive; it forgot everything.
@@ -102,6 +104,7 @@ impl RxRing {
         self.descriptors.clear();
         self.buffer_len = buffer_len;
         (self.next, self.clean, self.posted) = (0, 0, 0);
+        self.consumed = 0;
         self.uncommitted = false;
     }
 
@@ -155,18 +158,19 @@ impl RxRing {
         }
     }
 
-    /// How many descriptors the next packet takes; `None` if not all of it is here.
+    /// How many descriptors the next packet takes; `None` if not all of it is here. One that runs out of descriptors waits for more in its
+    /// middle.
     fn whole(&self) -> Result<Option<u16>, NetError> {
         let mut index = self.clean;
         for parts in 1..=self.posted {
             match self.peek(index) {
                 None => return Ok(None),
                 Some(true) => return Ok(Some(parts)),
-                Some(false) if usize::from(parts) > MAX_FRAGMENTS => break,
+                Some(false) if usize::from(parts) > MAX_FRAGMENTS => return Err(NetError::Protocol),
                 Some(false) => index = self.after(index),
             }
         }
-        if self.posted == 0 { Ok(None) } else { Err(NetError::Protocol) }
+        Ok(None)
     }
 
     /// Appends at most `budget` packets.
@@ -194,6 +198,7 @@ impl RxRing {
                 return Err(NetError::Protocol);
             }
             self.clean = self.after(self.clean);
+            self.consumed += 1;
             self.posted -= 1;
             received.fragment(RxFragment { tag, offset: 0, len });
             bytes += u64::from(len);

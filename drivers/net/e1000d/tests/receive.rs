@@ -3,7 +3,9 @@
 
 mod support;
 
-use e1000_spec::registers::{RSS_KEY, RSSRK, multicast_hash};
+use std::time::Duration;
+
+use e1000_spec::registers::{RSS_KEY, RSSRK, RingRegisters, multicast_hash};
 use model_e1000::toeplitz;
 use support::*;
 
@@ -222,7 +224,7 @@ fn without_room_frames_wait_and_the_partner_is_asked_to_pause() {
         for n in 0..200 {
             bench.model.send(&frame(OWN, 1514, n));
         }
-        bench.host.advance(std::time::Duration::from_micros(100));
+        bench.host.advance(Duration::from_micros(100));
         let statistics = bench.model.statistics();
         assert_eq!(statistics.received, 63);
         assert!(statistics.missed > 0 && statistics.pauses == 1, "{statistics:?}");
@@ -236,6 +238,26 @@ fn without_room_frames_wait_and_the_partner_is_asked_to_pause() {
         assert_eq!(driven.statistic("tx_flow_control_xoff"), 1);
         bench.assert_clean();
     }
+}
+
+#[test]
+fn a_frame_that_runs_out_of_descriptors_goes_on_in_new_ones() {
+    let bench = Bench::named("82540EM");
+    assert_eq!(bench.chip.max_mtu(), 16_106);
+    let mut driven = Driven::new(&bench, Options { mtu: 16_106, rx_ring: 64, ..Options::default() });
+    // 15 frames of four buffers leave three of 63.
+    let frames: Vec<_> = (0..17).map(|n| frame(OWN, 16_000, n)).collect();
+    for bytes in &frames {
+        bench.model.send(bytes);
+        bench.host.advance(Duration::from_micros(100));
+    }
+    assert_eq!(bench.model.statistics().received, 15);
+    assert_eq!(bench.model.register(RingRegisters::receive(0).head()), 63, "the next one has begun");
+    let came = driven.take().unwrap();
+    assert!(came.iter().map(|came| &came.bytes).eq(&frames[..15]));
+    let came = driven.receive(&bench);
+    assert!(came.iter().map(|came| &came.bytes).eq(&frames[15..]));
+    bench.assert_clean();
 }
 
 #[test]

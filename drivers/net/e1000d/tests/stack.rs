@@ -118,6 +118,38 @@ fn a_packet_that_waits_for_room_is_sent_as_it_is() {
 }
 
 #[test]
+fn one_port_gets_the_frames_of_every_flow() {
+    let bench = Bench::named("82574L");
+    let device = bench.try_attach(Options::default()).unwrap();
+    assert_eq!(device.capabilities().queues, 2);
+    let (dma, clock) = (device.dma().clone(), device.clock().clone());
+    let mut engine = Engine::start(device, dma, clock, vec![MailPort::default()]).unwrap();
+    let mut events = Vec::new();
+    let mut run = |engine: &mut Engine<E1000, MailPort>| {
+        for flow in 0..32 {
+            bench.model.send(&Ip { v6: false, tcp: true, ports: (flow, 80), payload: 100 }.frame(OWN));
+            bench.host.advance(Duration::from_micros(100));
+            engine.turn(&[0], &mut events).unwrap();
+        }
+        engine.ports_mut()[0].inbox.drain(..).count()
+    };
+    bench.host.advance(NEGOTIATION);
+    assert_eq!(run(&mut engine), 32);
+    // The vector of the rest is still that of the rest.
+    engine.device().interrupt().unwrap().take().unwrap();
+    bench.plug(None);
+    bench.host.advance(Duration::from_millis(1));
+    assert!(engine.device().interrupt().unwrap().take().unwrap() > 0);
+    bench.plug(Some(Partner::SWITCH));
+    // Nor does a reset bring the other queue back.
+    let shape = Shape { mtu: 9000, ..engine.device().shape() };
+    engine.reshape(shape, &mut Vec::new()).unwrap().unwrap();
+    bench.host.advance(NEGOTIATION);
+    assert_eq!(run(&mut engine), 32);
+    bench.assert_clean();
+}
+
+#[test]
 fn what_waits_for_a_link_neither_spins_nor_leads_to_a_reset() {
     let bench = Bench::named("82540EM");
     let mut engine = engine(&bench, &Options::default());

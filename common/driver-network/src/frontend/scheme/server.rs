@@ -28,6 +28,8 @@ use crate::{
 pub const ROOT: usize = 0;
 /// Most requests that wait for a frame, or for room.
 const MOST_WAITING: usize = 64;
+/// Most handles at a time.
+pub(super) const MOST_OPEN: usize = 1 << 12;
 /// Longest text of a new MTU.
 const NUMBER: usize = 16;
 
@@ -54,6 +56,8 @@ pub struct NetworkScheme<D: NetDevice> {
     wanted_room: bool,
     answers: Vec<Answer>,
     happened: Vec<Event>,
+    /// The device did not come back with another shape: the next turn says so.
+    failed: Option<EngineError>,
 }
 
 impl<D: NetDevice> NetworkScheme<D> {
@@ -69,6 +73,7 @@ impl<D: NetDevice> NetworkScheme<D> {
             wanted_room: false,
             answers: Vec::new(),
             happened: Vec::new(),
+            failed: None,
         }
     }
 
@@ -90,6 +95,9 @@ impl<D: NetDevice> NetworkScheme<D> {
     /// # Errors
     /// The device is given up.
     pub fn turn(&mut self, ready: &[u64]) -> Result<(Duration, bool), EngineError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let patience = self.engine.turn(ready, &mut self.happened)?;
         let reset = self.happened.contains(&Event::Reset);
         for event in self.happened.drain(..) {
@@ -176,6 +184,9 @@ impl<D: NetDevice> NetworkScheme<D> {
         }
         if flags.directory() {
             return Err(Errno::NOTDIR);
+        }
+        if self.handles.len() >= MOST_OPEN {
+            return Err(Errno::NFILE);
         }
         let mut path = [0; MAX_PATH];
         let path = path.get_mut(..request.len()).ok_or(Errno::NOENT)?;
@@ -285,8 +296,7 @@ impl<D: NetDevice> NetworkScheme<D> {
         match self.engine.reshape(shape, &mut self.happened) {
             Ok(result) => result.map(|()| request.len()).map_err(errno),
             Err(error) => {
-                // The next turn finds that its queues are gone.
-                log::error!("{}: {error}", self.name);
+                self.failed = Some(error);
                 Err(Errno::IO)
             }
         }
@@ -302,6 +312,8 @@ impl<D: NetDevice> NetworkScheme<D> {
             return Ok(usize::from(read) | usize::from(write) << 1);
         }
         open.watches = (read, write);
+        // Who finds no room waits for it without a write that fails.
+        self.wanted_room |= write && !writable;
         Ok(usize::from(read && readable) | usize::from(write && writable) << 1)
     }
 

@@ -9,10 +9,10 @@ use syscall::{
     schemev2::{Opcode, Sqe},
 };
 
-use super::{NetworkScheme, ROOT, SchemePort, port::MOST};
+use super::{NetworkScheme, ROOT, SchemePort, port::MOST, server::MOST_OPEN};
 use crate::{
     Engine,
-    testing::{Handle, WireDevice, wire},
+    testing::{Handle, Trouble, WireDevice, wire},
 };
 
 /// A buffer of a client's.
@@ -202,6 +202,22 @@ fn writers_wait_for_room_and_are_told() {
 }
 
 #[test]
+fn who_waits_for_room_without_a_write_is_told_too() {
+    let mut bench = Bench::new();
+    let handle = bench.open("").unwrap();
+    for _ in 0..MOST {
+        let tag = bench.write(handle, &frame(1, 60), O_NONBLOCK);
+        assert_eq!(bench.answer(tag), Some(Ok(60)));
+    }
+    let write = EventFlags::EVENT_WRITE.bits() as u64;
+    assert_eq!(bench.at_once(Opcode::Fevent, [handle as u64, write, 0, 0, 0, 0], &bytes(b"")), Ok(0));
+    bench.turn();
+    assert_eq!(bench.events(), [(handle, false, true)]);
+    bench.turn();
+    assert_eq!(bench.events(), []);
+}
+
+#[test]
 fn readers_are_told_once_for_what_comes() {
     let mut bench = Bench::new();
     let (handle, silent) = (bench.open("").unwrap(), bench.open("").unwrap());
@@ -268,6 +284,31 @@ fn the_device_can_be_asked_and_changed() {
     let link = bench.open("link").unwrap();
     let tag = bench.write(link, b"down", 0);
     assert_eq!(bench.answer(tag), Some(Err(Errno::INVAL)));
+}
+
+#[test]
+fn a_device_that_does_not_come_back_with_another_mtu_is_the_end() {
+    let mut bench = Bench::new();
+    let handle = bench.open("mtu").unwrap();
+    bench.device.make(Trouble::Dies);
+    let tag = bench.write(handle, b"9000", 0);
+    assert_eq!(bench.answer(tag), Some(Err(Errno::IO)));
+    let error = bench.scheme.turn(&[0]).unwrap_err();
+    assert_eq!(error.to_string(), "reset");
+}
+
+#[test]
+fn only_so_much_is_open_at_a_time() {
+    let mut bench = Bench::new();
+    let first = bench.open("mac").unwrap();
+    for _ in 1..MOST_OPEN {
+        bench.open("mac").unwrap();
+    }
+    assert_eq!(bench.open("mac"), Err(Errno::NFILE));
+    let args = [first as u64, 0, 0, 0, 0, 0];
+    let sqe = Sqe { opcode: Opcode::CloseMsg as u8, args, ..Sqe::default() };
+    bench.scheme.request(SchemeRequest::of_test(&sqe, bytes(b"")));
+    assert!(bench.open("mac").is_ok());
 }
 
 #[test]

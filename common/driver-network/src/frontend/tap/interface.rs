@@ -4,11 +4,13 @@ use std::{
     fs, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use redox_driver_sys::{
     error::Error,
     tap::{Tap, TapOffload},
+    time::Time,
 };
 use rustix::{
     io::Errno,
@@ -31,6 +33,8 @@ const GROUPS: &str = "/proc/net/dev_mcast";
 const RTMGRP_LINK: u32 = 1;
 const RTMGRP_IPV4_IFADDR: u32 = 0x10;
 const RTMGRP_IPV6_IFADDR: u32 = 0x100;
+/// The interface is looked at this often though nothing is told: nobody tells of a group that somebody joins.
+const LOOK: Duration = Duration::from_secs(1);
 /// `linux/if.h`
 const IFF_PROMISC: u32 = 0x100;
 const IFF_ALLMULTI: u32 = 0x200;
@@ -54,6 +58,8 @@ pub struct Interface {
     groups: PathBuf,
     /// Readable when something has changed.
     changes: OwnedFd,
+    /// What was found last, or why nothing was, and when.
+    found: Option<(Time, Result<InterfaceState, io::ErrorKind>)>,
 }
 
 impl Interface {
@@ -71,7 +77,8 @@ impl Interface {
         if let Some(tap) = taps.first() {
             tap.set_persistent(true)?;
         }
-        let interface = Interface { name: name.to_string(), sysfs, groups: GROUPS.into(), changes };
+        let interface =
+            Interface { name: name.to_string(), sysfs, groups: GROUPS.into(), changes, found: None };
         Ok((interface, taps, existed))
     }
 
@@ -99,6 +106,23 @@ impl Interface {
                 Err(_) => return any,
             }
         }
+    }
+
+    /// What it is like, if that is something new. Looks when something may have changed, and about once a second.
+    ///
+    /// # Errors
+    /// It is gone, or tells nonsense, which it did not before.
+    pub fn news(&mut self, now: Time) -> io::Result<Option<InterfaceState>> {
+        let told = self.take_changes();
+        let last = self.found.take_if(|(at, _)| told || now.since(*at) >= LOOK).map(|(_, found)| found);
+        if self.found.is_some() {
+            return Ok(None);
+        }
+        let state = self.state();
+        let found = state.as_ref().map(InterfaceState::clone).map_err(io::Error::kind);
+        let new = last.as_ref() != Some(&found);
+        self.found = Some((now, found));
+        if new { state.map(Some) } else { Ok(None) }
     }
 
     /// What it is like now.
@@ -196,6 +220,7 @@ mod tests {
             sysfs: Path::new(SYSFS).join("lo"),
             groups: GROUPS.into(),
             changes: changes().unwrap(),
+            found: None,
         };
         let state = interface.state().unwrap();
         assert!(state.mtu > 0 && !state.filter.promiscuous, "{state:?}");

@@ -9,6 +9,7 @@ use redox_driver_sys::{
     dma::{DmaBuffer, write_to},
     tap::Tap,
 };
+use rustix::io::Errno;
 use virtio_spec::net::NetHeader;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -28,17 +29,23 @@ const TYPE_VLAN: [u8; 2] = 0x8100_u16.to_be_bytes();
 pub struct TapPort {
     tap: Tap,
     head: [u8; vnet::HEAD],
+    gone: bool,
 }
 
 impl TapPort {
     /// Serves a queue.
     pub const fn new(tap: Tap) -> Self {
-        TapPort { tap, head: [0; vnet::HEAD] }
+        TapPort { tap, head: [0; vnet::HEAD], gone: false }
     }
 
     /// The queue.
     pub const fn tap(&self) -> &Tap {
         &self.tap
+    }
+
+    /// Whether the interface was deleted. Nothing comes of the queue any more, and waiting for it ends at once.
+    pub const fn is_gone(&self) -> bool {
+        self.gone
     }
 
     /// What is to be done to the packet of `len` bytes in `buffer`, whose headers are made ready for it.
@@ -101,6 +108,7 @@ impl Port for TapPort {
             let len = match buffer.read_from(self.tap.as_fd(), &mut header) {
                 Ok(len) => len.saturating_sub(Tap::HEADER),
                 Err(error) => {
+                    self.gone |= error.raw_os_error() == Some(Errno::BADFD.raw_os_error());
                     if error.kind() != io::ErrorKind::WouldBlock {
                         log::debug!("collect: {error}");
                     }

@@ -204,9 +204,9 @@ impl E1000 {
             dma,
             interrupt_kind: granted.kind,
             interrupt: granted.other,
+            vector: 2 * u8::try_from(count).unwrap_or(1),
             queues: Vec::new(),
             shared: (0..count).map(|_| Arc::new(Shared::default())).collect(),
-            mask: Causes::new(),
             rctl: reg::Rctl::new(),
             rss_key,
             passed: vec![None; count.into()],
@@ -274,7 +274,6 @@ impl E1000 {
         for (index, pair) in (0..).zip(pairs.iter_mut()) {
             self.set_up_rings(index, pair).map_err(Error::machine("set rings up"))?;
         }
-        self.set_up_interrupts(pairs).map_err(Error::machine("set up interrupts"))?;
         let mut bus = MdioBus::new(&self.registers).map_err(Error::machine("reach the PHY"))?;
         self.phy.set_up(&mut bus, &self.registers.clock)?;
         self.link = Link::Down;
@@ -301,9 +300,6 @@ impl E1000 {
         self.rctl = rctl.with_secrc(true).with_lpe(jumbo).with_buffer_len(buffer_len(self.shape.mtu));
         if chip.extended_rx {
             registers.set(reg::RFCTL, RFCTL_EXSTEN)?;
-        }
-        if self.shared.len() > 1 {
-            self.set_up_rss()?;
         }
         registers.set(reg::VET, 0x8100u32)?;
         registers.set(reg::TIPG, reg::TIPG_COPPER)?;
@@ -336,7 +332,7 @@ impl E1000 {
         registers.set(reg::FCRTL, (high.saturating_sub(1504) & !7) | 1 << 31)
     }
 
-    /// Both queues take turns in the redirection table (82574 section 7.1.10).
+    /// Both queues take turns in the redirection table (82574 section 7.1.10). Without it all frames come by the first one.
     fn set_up_rss(&self) -> redox_driver_sys::Result<()> {
         let registers = &self.registers;
         for (offset, bytes) in (reg::RSSRK..).step_by(4).zip(self.rss_key.as_chunks::<4>().0) {
@@ -353,7 +349,7 @@ impl E1000 {
         pair.rx.restart(buffer_len(self.shape.mtu));
         pair.itr.forget();
         pair.attention = false;
-        pair.shared.clean.store(0, std::sync::atomic::Ordering::Relaxed);
+        pair.shared.consumed.store(0, std::sync::atomic::Ordering::Relaxed);
         let rings = [
             (RingRegisters::transmit(index), pair.tx.address(), pair.tx.count()),
             (RingRegisters::receive(index), pair.rx.address(), pair.rx.count()),
@@ -371,17 +367,16 @@ impl E1000 {
         self.registers.set(RingRegisters::transmit(index).control(), control)
     }
 
-    fn set_up_interrupts(&mut self, pairs: &[Pair]) -> redox_driver_sys::Result<()> {
+    /// Says which vector is for what. What may interrupt, all together.
+    fn set_up_interrupts(&self) -> redox_driver_sys::Result<Causes> {
         let registers = &self.registers;
-        self.mask = pairs
-            .iter()
-            .fold(Causes::new(), |all, pair| Causes::from(all.into_bits() | pair.calls.mask.into_bits()));
         if self.interrupt_kind != InterruptKind::MsiX {
-            return Ok(());
+            return Ok(shared_causes());
         }
         // The queues' causes clear and mask themselves when their message goes out: none of their registers is read then.
-        let own = self.mask;
-        self.mask = Causes::from(own.into_bits() | OTHERS.into_bits());
+        let two = self.shared.len() > 1;
+        let first = own_causes(0);
+        let own = if two { Causes::from(first.into_bits() | own_causes(1).into_bits()) } else { first };
         registers.set(reg::EIAC, own)?;
         registers.set(reg::IAM, own)?;
         registers.modify(reg::CTRL_EXT, |value: CtrlExt| {
@@ -389,12 +384,11 @@ impl E1000 {
         })?;
         // Two vectors for each pair, in their order, and the last one for the rest.
         let mut ivar = Ivar::new().with_rxq0(Ivar::VALID).with_txq0(Ivar::VALID | 1);
-        ivar = if pairs.len() > 1 {
-            ivar.with_rxq1(Ivar::VALID | 2).with_txq1(Ivar::VALID | 3).with_other(Ivar::VALID | 4)
-        } else {
-            ivar.with_other(Ivar::VALID | 2)
-        };
-        registers.set(reg::IVAR, ivar)
+        if two {
+            ivar = ivar.with_rxq1(Ivar::VALID | 2).with_txq1(Ivar::VALID | 3);
+        }
+        registers.set(reg::IVAR, ivar.with_other(Ivar::VALID | self.vector))?;
+        Ok(Causes::from(own.into_bits() | OTHERS.into_bits()))
     }
 
     /// Lets frames go both ways.
@@ -403,16 +397,20 @@ impl E1000 {
         let enable = || -> redox_driver_sys::Result<()> {
             let registers = &self.registers;
             registers.status()?;
+            let mask = self.set_up_interrupts()?;
+            if self.shared.len() > 1 {
+                self.set_up_rss()?;
+            }
             let express = registers.chip.is_express();
             let tctl = Tctl::new().with_psp(true).with_ct(COLLISION_THRESHOLD).with_cold(COLLISION);
             registers.set(reg::TCTL, tctl.with_rtlc(true).with_mulr(express).with_en(true))?;
             registers.set(reg::RCTL, self.rctl.with_en(true))?;
             // Has the device look at the buffers that were posted before.
-            for queue in 0..self.capabilities.queues {
+            for (queue, _) in (0..).zip(&self.shared) {
                 let tail = RingRegisters::receive(queue).tail();
                 registers.modify(tail, |value: u32| value)?;
             }
-            registers.set(reg::IMS, self.mask)
+            registers.set(reg::IMS, mask)
         };
         enable().map_err(Error::machine("start"))
     }

@@ -90,7 +90,7 @@ impl Driven {
     /// Attached, started, and with a link.
     pub(crate) fn new(bench: &Bench, options: Options) -> Self {
         let mut device = bench.try_attach(options).unwrap();
-        let pairs = device.take_queues();
+        let pairs = device.take_queues(usize::MAX);
         let outgoing = device.dma().allocate(1 << 17).unwrap();
         let mut driven = Driven { device, pairs, buffers: Vec::new(), outgoing, events: Vec::new() };
         driven.equip();
