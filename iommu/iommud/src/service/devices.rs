@@ -84,7 +84,7 @@ impl Devices {
                     );
                     domain.reserve(range)?;
                 }
-                unit.set_device(requester, domain.target())?;
+                unit.set_requester(requester, domain.target())?;
                 devices.homes.insert((n, requester), domain);
             }
         }
@@ -112,7 +112,7 @@ impl Devices {
         for range in reserved {
             domain.reserve(range)?;
         }
-        unit.set_device(place.device, domain.target())?;
+        unit.set_requester(place.requester, domain.target())?;
         unit.sync()?;
         self.claimed.insert(key, place.device);
         Ok(())
@@ -127,7 +127,7 @@ impl Devices {
             (None, Unclaimed::Block) => Target::Blocked,
             (None, Unclaimed::Pass) => Target::Pass,
         };
-        unit.set_device(place.device, target)?;
+        unit.set_requester(place.requester, target)?;
         unit.sync()?;
         self.claimed.remove(&key);
         Ok(())
