@@ -131,7 +131,7 @@ impl PageTable {
             let shift = self.sizes.largest(at, target, left, most.min(30));
             self.map_page(at, target, shift, access)?;
             at = at.wrapping_add(1 << shift);
-            target += 1 << shift;
+            target = target.wrapping_add(1 << shift);
             left -= 1 << shift;
         }
         Ok(())

@@ -212,9 +212,7 @@ impl Service {
         self.system.check_holder(descriptor.as_fd(), wish.device)?;
         let client = self.clients.get_mut(&id).ok_or_else(|| unknown("client of domain", wish.domain))?;
         let owned = client.domains.get_mut(&wish.domain).ok_or_else(|| unknown("domain", wish.domain))?;
-        // Whatever happens from here on, the unit may have seen it.
-        owned.units |= 1 << place.unit;
-        self.devices.claim(&mut self.units, place, &mut owned.domain)?;
+        self.devices.claim(&mut self.units, place, owned)?;
         client.devices.insert(place, wish.domain);
         log::info!("{}: {} is assigned", client.caller, place.device);
         Ok(())
