@@ -105,3 +105,25 @@ fn inspect_tells_of_everything() {
     }
     assert_eq!(bench.ask(2, &Request::Inspect), Err(errno::EPERM));
 }
+
+#[test]
+fn tables_count_as_memory_of_their_client() {
+    let mut bench = Bench::new(Config::default());
+    let domain = bench.domain(1).unwrap();
+    bench.assign(1, domain, DEVICE).unwrap();
+    let memory = [(); 2].map(|()| bench.import(1).unwrap())[0];
+    // 33 pages of 42 are in use, and each mapping so far from the others takes two for tables.
+    let far =
+        |n: u64| MapPiece { flags: BOTH | MapFlags::FIXED, address: n << 30, ..piece(memory, 0, 1, BOTH) };
+    let four = bench.map(1, domain, &[far(1), far(2), far(4), far(5)]).unwrap();
+    for _ in 0..2 {
+        assert_eq!(bench.map(1, domain, &[far(6)]), Err(errno::EDQUOT));
+        assert!(!bench.writes(DEVICE, 6 << 30), "undone");
+    }
+    assert_eq!(bench.domain(1).map(drop), Ok(()), "one page is left");
+    assert_eq!(bench.import(1), Err(errno::EDQUOT));
+    bench.unmap(1, domain, &four[..1]).unwrap();
+    bench.map(1, domain, &[far(6)]).unwrap();
+    assert!(bench.writes(DEVICE, 6 << 30) && !bench.writes(DEVICE, 1 << 30));
+    bench.assert_clean();
+}

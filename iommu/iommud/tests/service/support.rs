@@ -64,7 +64,7 @@ pub(crate) struct Bench {
 }
 
 pub(crate) fn limits() -> Limits {
-    Limits { domains: 2, mappings: 8, objects: 4, bytes: 40 * 4096 }
+    Limits { domains: 2, mappings: 8, objects: 4, bytes: 42 * 4096 }
 }
 
 impl Bench {
