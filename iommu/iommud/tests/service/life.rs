@@ -3,7 +3,10 @@
 use iommu_protocol::*;
 use model_amd_vi::Config;
 
-use crate::support::{BOTH, Bench, DEVICE, OTHER, piece};
+use crate::{
+    log,
+    support::{BOTH, Bench, DEVICE, OTHER, piece},
+};
 
 #[test]
 fn a_device_reaches_what_its_driver_maps() {
@@ -126,4 +129,22 @@ fn tables_count_as_memory_of_their_client() {
     bench.map(1, domain, &[far(6)]).unwrap();
     assert!(bench.writes(DEVICE, 6 << 30) && !bench.writes(DEVICE, 1 << 30));
     bench.assert_clean();
+}
+
+#[test]
+fn a_unit_that_is_gone_is_logged_once() {
+    let mut bench = Bench::new(Config::default());
+    let unit = bench.machine.handle(0).unwrap();
+    log::start();
+    for _ in 0..2 {
+        unit.set_removed(true);
+        (0..20).for_each(|_| bench.service.take_events());
+        unit.set_removed(false);
+        bench.service.take_events();
+    }
+    let lines = log::take();
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    for (line, part) in lines.iter().zip(["cannot be read", "read again"].iter().cycle()) {
+        assert!(line.contains(part), "{line}");
+    }
 }

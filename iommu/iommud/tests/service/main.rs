@@ -4,4 +4,5 @@
 mod firmware;
 mod hostile;
 mod life;
+mod log;
 mod support;
