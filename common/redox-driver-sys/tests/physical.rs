@@ -4,7 +4,7 @@
 
 use std::{
     fs::File,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
 };
 
 use redox_driver_sys::{Error, physical::adopt_memory};
@@ -32,9 +32,11 @@ fn what_could_go_away_is_refused() {
     refused(&memory(0, SealFlags::SHRINK), "length");
     refused(&memory(4095, SealFlags::SHRINK), "length");
     refused(&memory(2 << 20, SealFlags::SHRINK), "length");
-    // Without a right to write nothing can be lent to a device that writes.
-    let sealed = memory(4096, SealFlags::SHRINK | SealFlags::WRITE);
-    assert!(adopt_memory(sealed.as_fd(), 1 << 20).is_err());
+    refused(&memory(4096, SealFlags::SHRINK | SealFlags::WRITE), "sealed against writing");
+    refused(&memory(4096, SealFlags::SHRINK | SealFlags::FUTURE_WRITE), "sealed against writing");
+    let whole = memory(4096, SealFlags::SHRINK);
+    let reading = File::open(format!("/proc/self/fd/{}", whole.as_raw_fd())).unwrap();
+    refused(&reading.into(), "not open for reading and writing");
 }
 
 /// Needs CAP_SYS_ADMIN, as pagemap does; without it the refusal says so.

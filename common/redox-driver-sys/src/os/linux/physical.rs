@@ -14,7 +14,7 @@ use std::{
 
 use io_uring::IoUring;
 use rustix::{
-    fs::{OFlags, SealFlags, fcntl_get_seals, fstat, ftruncate},
+    fs::{OFlags, SealFlags, fcntl_get_seals, fcntl_getfl, fstat, ftruncate},
     mm::{MapFlags, ProtFlags, mmap, munmap},
 };
 
@@ -123,6 +123,14 @@ pub fn adopt_memory(memory: BorrowedFd<'_>, most: u64) -> Result<DmaPages> {
     let seals = fcntl_get_seals(memory).map_err(|error| invalid("no memfd was passed", &error))?;
     if !seals.contains(SealFlags::SHRINK) {
         return Err(invalid("the memfd is not sealed against shrinking", &format_args!("{seals:?}")));
+    }
+    // Without a right to write nothing can be lent to a device that writes.
+    if seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE) {
+        return Err(invalid("the memfd is sealed against writing", &format_args!("{seals:?}")));
+    }
+    let flags = fcntl_getfl(memory).map_err(|error| Error::os("look at the memfd", error))?;
+    if flags & OFlags::RWMODE != OFlags::RDWR {
+        return Err(invalid("the memfd is not open for reading and writing", &format_args!("{flags:?}")));
     }
     let size = fstat(memory).map_err(|error| Error::os("look at the memfd", error))?.st_size;
     let len = u64::try_from(size).ok().filter(|&len| len > 0 && len.is_multiple_of(PAGE_SIZE as u64));
