@@ -63,8 +63,7 @@ pub(crate) fn run(device: PciAddress) -> Result<String> {
 }
 
 fn devices(abuse: &mut Abuse, domain: u32, address: PciAddress) -> Result<()> {
-    let function = u16::from(address.bus()) << 8 | u16::from(address.device()) << 3;
-    let device = Device { segment: address.segment(), function: function | u16::from(address.function()) };
+    let device = Device { segment: address.segment(), function: address.requester() };
     let assign = Request::Assign(Assign { domain, device });
     let sysfs = format!("/sys/bus/pci/devices/{address}");
     let null = File::open("/dev/null")?;

@@ -94,9 +94,7 @@ impl Aim {
 pub(crate) fn aim(address: PciAddress) -> Result<String> {
     let (function, domain) = iommu::open(address).context("cannot open the device")?;
     let device = Controller::start(function)?;
-    let function =
-        u16::from(address.bus()) << 8 | u16::from(address.device()) << 3 | u16::from(address.function());
-    let mut aim = Aim { device, domain: domain.clone(), function, done: 0 };
+    let mut aim = Aim { device, domain: domain.clone(), function: address.requester(), done: 0 };
     let both = MapFlags::READ | MapFlags::WRITE;
     let id = domain.id();
 
