@@ -4,7 +4,10 @@
 
 use std::{
     fs::File,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::fs::FileExt,
+    },
 };
 
 use iommu_protocol::errno;
@@ -32,4 +35,26 @@ fn memory_that_a_device_could_not_be_lent_is_refused_as_the_protocol_says() {
         let error = Machine.adopt(memory.as_fd(), 1 << 20).unwrap_err();
         assert_eq!(error.errno(), errno::EACCES, "{what}: {error}");
     }
+}
+
+/// Needs CAP_SYS_ADMIN, as pagemap does.
+#[test]
+fn memory_of_the_daemon_is_whole_and_stays_so() {
+    const LEN: u64 = 3 * 4096;
+    let (pages, memory) = match Machine.allocate(LEN) {
+        Ok(made) => made,
+        Err(error) => {
+            assert_eq!(error.errno(), errno::ENOMEM, "{error}");
+            eprintln!("not tested here: {error}");
+            return;
+        }
+    };
+    let len = u32::try_from(LEN).unwrap();
+    let segments: Vec<_> = pages.segments(0, len).unwrap().collect();
+    assert_eq!(segments.iter().map(|segment| segment.len).sum::<u32>(), len);
+    assert!(segments.iter().all(|segment| segment.addr.get() != 0));
+    let memory = File::from(memory);
+    assert_eq!(memory.metadata().unwrap().len(), LEN);
+    assert!(memory.set_len(0).is_err() && memory.set_len(2 * LEN).is_err());
+    memory.write_all_at(b"whoever has the descriptor can", LEN - 4096).unwrap();
 }

@@ -2,6 +2,7 @@
 
 use amd_vi_spec::{DeviceId, ivrs::IvmdFlags};
 use iommu_protocol::*;
+use iommud::unit::Unclaimed;
 use model_amd_vi::{Config, Machine, MemoryRange};
 use redox_driver_sys::dma::DmaBuffer;
 
@@ -135,5 +136,21 @@ fn memory_that_is_in_the_way_is_refused_and_can_be_had_later() {
     bench.unmap(1, domain, &[range]).unwrap();
     bench.assign(1, domain, DEVICE).unwrap();
     assert!((0..4).all(|page| bench.writes(DEVICE, MEMORY + page * PAGE)));
+    bench.assert_clean();
+}
+
+#[test]
+fn unclaimed_devices_may_pass() {
+    let memory = vec![range(DEVICE, flags(true, true), 0, 1)];
+    let (machine, _memory) = machine(Config { memory, ..Config::default() });
+    let mut bench = Bench::with(machine, Unclaimed::Pass).unwrap();
+    let reached = |bench: &Bench| [0, 1].map(|page| bench.writes(DEVICE, MEMORY + page * PAGE));
+    assert_eq!(reached(&bench), [true, true]);
+    let domain = bench.domain(1).unwrap();
+    bench.assign(1, domain, DEVICE).unwrap();
+    assert_eq!(reached(&bench), [true, false], "what firmware reserves, and nothing else");
+    assert!(bench.writes(OTHER, MEMORY + PAGE));
+    bench.service.disconnect(1);
+    assert_eq!(reached(&bench), [true, true]);
     bench.assert_clean();
 }

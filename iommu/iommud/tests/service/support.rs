@@ -74,17 +74,23 @@ impl Bench {
 
     /// With all units of a machine.
     pub(crate) fn on(machine: Machine) -> iommud::Result<Self> {
+        Self::with(machine, Unclaimed::Block)
+    }
+
+    /// The same, where devices that nobody has claimed may what `unclaimed` says.
+    pub(crate) fn with(machine: Machine, unclaimed: Unclaimed) -> iommud::Result<Self> {
         let memory = machine.memory().allocator();
         let firmware = UnitFirmware::units(&Ivrs::parse(&machine.ivrs()).unwrap());
         let units = firmware.into_iter().enumerate().map(|(n, firmware)| {
             let registers = machine.registers(firmware.base).unwrap();
             let clock = machine.host(n).unwrap().clock();
-            Unit::new(&registers, &memory, &clock, firmware, UnitOptions::default()).unwrap()
+            let options = UnitOptions { unclaimed, ..UnitOptions::default() };
+            Unit::new(&registers, &memory, &clock, firmware, options).unwrap()
         });
         let holds = Rc::new(RefCell::new(Some(DEVICE)));
         let last = Rc::new(RefCell::new(None));
         let fake = Fake { memory: memory.clone(), holds: holds.clone(), last: last.clone() };
-        let options = Options { unclaimed: Unclaimed::Block, limits: limits(), sizes: PageSizes::ALL };
+        let options = Options { unclaimed, limits: limits(), sizes: PageSizes::ALL };
         let service =
             Service::new(units.collect(), memory.clone(), machine.clock(), Box::new(fake), options)?;
         let mut bench = Bench { service, machine, holds, last };
