@@ -17,7 +17,7 @@ use crate::iommu::Page;
 /// Requests of a flood, none of whose replies is read.
 const FLOOD: usize = 20_000;
 
-const PAGE: u64 = nvme_spec::PAGE_SIZE as u64;
+const PAGE: u64 = crate::iommu::PAGE as u64;
 /// Where the last page of all addresses starts.
 const LAST_PAGE: u64 = !(PAGE - 1);
 /// Memory objects of the victim: more handles than the abuser ever has.

@@ -10,12 +10,11 @@ use redox_driver_sys::iommu::{self, Client, Domain};
 use redox_driver_sys::pci::PciAddress;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 
-use crate::Device;
 use crate::controller::Controller;
 use crate::sentinel::Sentinel;
+use crate::{BLANK, Device};
 
-const PAGE: usize = 4096;
-const BLANK: u8 = 0x5a;
+pub(crate) const PAGE: usize = nvme_spec::PAGE_SIZE;
 /// How long the daemon may take to tell of an event.
 const TOLD: Duration = Duration::from_secs(5);
 /// An address that nobody maps.
