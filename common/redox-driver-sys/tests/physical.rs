@@ -4,10 +4,13 @@
 
 use std::{
     fs::File,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
 };
 
-use redox_driver_sys::{Error, physical::adopt_memory};
+use redox_driver_sys::{
+    Error,
+    physical::{PhysicalMemory, adopt_memory},
+};
 use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
 };
@@ -32,9 +35,11 @@ fn what_could_go_away_is_refused() {
     refused(&memory(0, SealFlags::SHRINK), "length");
     refused(&memory(4095, SealFlags::SHRINK), "length");
     refused(&memory(2 << 20, SealFlags::SHRINK), "length");
-    // Without a right to write nothing can be lent to a device that writes.
-    let sealed = memory(4096, SealFlags::SHRINK | SealFlags::WRITE);
-    assert!(adopt_memory(sealed.as_fd(), 1 << 20).is_err());
+    refused(&memory(4096, SealFlags::SHRINK | SealFlags::WRITE), "sealed against writing");
+    refused(&memory(4096, SealFlags::SHRINK | SealFlags::FUTURE_WRITE), "sealed against writing");
+    let whole = memory(4096, SealFlags::SHRINK);
+    let reading = File::open(format!("/proc/self/fd/{}", whole.as_raw_fd())).unwrap();
+    refused(&reading.into(), "not open for reading and writing");
 }
 
 /// Needs CAP_SYS_ADMIN, as pagemap does; without it the refusal says so.
@@ -75,4 +80,29 @@ fn pages_stay_where_they_are_when_their_owner_punches_holes() {
             assert!(!old.contains(&frame), "{frame:#x} was given to somebody else");
         }
     }
+}
+
+/// An ordinary directory has no huge pages: each attempt to take one fails, and for that reason.
+#[test]
+fn a_huge_page_that_was_not_to_be_had_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    // Of a dead process that had the same id, and of another.
+    let left = [format!("iommud.{}.0", std::process::id()), "iommud.1.0".to_string()];
+    for name in &left {
+        File::create_new(directory.path().join(name)).unwrap();
+    }
+    File::create_new(directory.path().join("other")).unwrap();
+    let memory = PhysicalMemory::new(directory.path());
+    let attempt = || memory.allocator().allocate(4096).unwrap_err().to_string();
+    let files = || std::fs::read_dir(directory.path()).unwrap().count();
+    let first = attempt();
+    assert!(!first.contains("exists"), "{first}");
+    assert_eq!(files(), 3);
+    let mappings = || {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines().filter(|line| line.contains(directory.path().to_str().unwrap())).count()
+    };
+    assert_eq!((attempt().contains("exists"), files(), mappings()), (false, 3, 0));
+    assert_eq!(memory.remove_others().unwrap(), 2);
+    assert_eq!(files(), 1);
 }

@@ -135,13 +135,6 @@ pub struct ExtendedFeatures2 {
     __: u64,
 }
 
-impl ExtendedFeatures2 {
-    /// log2 of the entries that an interrupt remapping table may have.
-    pub const fn interrupt_table_len(self) -> u8 {
-        if self.num_int_remap_sup() == 1 { 11 } else { 9 }
-    }
-}
-
 redox_driver_sys::register_values!(ExtendedFeatures: u64, ExtendedFeatures2: u64);
 
 #[cfg(test)]

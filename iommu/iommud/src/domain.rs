@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use amd_vi_spec::{DomainId, INTERRUPT_ADDRESSES, PAGE_SIZE};
+use amd_vi_spec::{
+    DomainId, INTERRUPT_ADDRESSES, PAGE_SHIFT, PAGE_SIZE, PHYSICAL_BITS, page_table::LEVEL_BITS,
+};
 use iommu_protocol::Range;
 use redox_driver_sys::dma::{DmaAllocator, DmaPages};
 
@@ -17,6 +19,8 @@ use crate::{
 pub const LOWEST: u64 = 1 << 20;
 /// Bits of addresses, if nobody asks for others: with these, tables have 3 levels.
 pub const ADDRESS_BITS: u32 = 39;
+/// The last address that an entry of a table can lead to.
+const MOST_PHYSICAL: u64 = (1 << PHYSICAL_BITS) - 1;
 /// From this length on, a range is aligned so that large pages fit.
 const LARGE: u64 = 2 << 20;
 
@@ -81,7 +85,8 @@ pub struct Domain {
     space: IovaSpace,
     last: u64,
     mappings: BTreeMap<u64, Mapping>,
-    reserved: Vec<ReservedMemory>,
+    /// By their first addresses; no two overlap.
+    reserved: BTreeMap<u64, ReservedMemory>,
 }
 
 impl Domain {
@@ -90,7 +95,7 @@ impl Domain {
     /// # Errors
     /// No memory.
     pub fn new(id: DomainId, memory: &DmaAllocator, bits: u32, sizes: PageSizes) -> Result<Self> {
-        let levels = bits.saturating_sub(12).div_ceil(9).clamp(1, 6);
+        let levels = bits.saturating_sub(PAGE_SHIFT).div_ceil(LEVEL_BITS).clamp(1, 6);
         #[allow(clippy::cast_possible_truncation, reason = "at most 6")]
         let table = PageTable::new(memory, levels as u8, sizes).map_err(Error::Memory)?;
         let last = if bits >= 64 { u64::MAX } else { (1 << bits) - 1 };
@@ -100,7 +105,7 @@ impl Domain {
             // A write there is an interrupt.
             space.take_at(start, end + 1 - start);
         }
-        Ok(Domain { id, table, space, last, mappings: BTreeMap::new(), reserved: Vec::new() })
+        Ok(Domain { id, table, space, last, mappings: BTreeMap::new(), reserved: BTreeMap::new() })
     }
 
     /// Under which name units remember translations.
@@ -123,32 +128,73 @@ impl Domain {
         self.table.tables()
     }
 
-    /// Maps memory that firmware has a device use, once.
+    /// Maps memory that firmware has a device use, once. Where a unit may remember that nothing was mapped, it has forgotten
+    /// that when this returns.
     ///
     /// # Errors
-    /// Something else is mapped there, or no memory.
-    pub fn reserve(&mut self, memory: ReservedMemory) -> Result<()> {
-        if self.reserved.contains(&memory) {
-            return Ok(());
-        }
-        let ReservedMemory { start, last, read, write } = memory;
-        let len = (last - start).saturating_add(1) & !(PAGE_SIZE - 1);
-        if last > self.last {
+    /// [`Error::InUse`] when something else is mapped there, or the same for fewer accesses; [`Error::Invalid`] when it is
+    /// beyond the domain, or beyond what tables can hold; no memory. Parts may be mapped then, and a later attempt maps the
+    /// rest.
+    pub fn reserve(&mut self, memory: ReservedMemory, units: &mut dyn Invalidate) -> Result<()> {
+        if memory.last > self.last.min(MOST_PHYSICAL) {
             return Err(Error::Invalid {
                 what: "firmware reserves an address beyond the domain:",
-                value: last,
+                value: memory.last,
             });
         }
-        if len == 0 {
-            return Ok(());
+        let mut missing = self.missing(memory)?.into_iter();
+        missing.try_for_each(|part| self.reserve_part(part, units))
+    }
+
+    /// The parts of `memory` that are not reserved.
+    fn missing(&self, memory: ReservedMemory) -> Result<Vec<ReservedMemory>> {
+        let mut parts = Vec::new();
+        let mut next = memory.start;
+        let overlaps = |there: &&ReservedMemory| there.start <= memory.last && there.last >= memory.start;
+        for there in self.reserved.values().filter(overlaps) {
+            if memory.read && !there.read || memory.write && !there.write {
+                let what = format!("memory at {:#x} that firmware reserves for less", there.start);
+                return Err(Error::InUse { what });
+            }
+            if there.start > next {
+                parts.push(ReservedMemory { start: next, last: there.start - 1, ..memory });
+            }
+            next = there.last + 1;
         }
+        if next <= memory.last {
+            parts.push(ReservedMemory { start: next, ..memory });
+        }
+        Ok(parts)
+    }
+
+    fn reserve_part(&mut self, part: ReservedMemory, units: &mut dyn Invalidate) -> Result<()> {
+        let ReservedMemory { start, last, read, write } = part;
         // What is below the lowest address is not the clients' anyway.
         let taken = start.max(LOWEST);
-        if last > taken && !self.space.take_at(taken, last + 1 - taken) {
+        let len = (last + 1).saturating_sub(taken);
+        if len > 0 && !self.space.take_at(taken, len) {
             return Err(Error::InUse { what: format!("memory that firmware reserves at {start:#x}") });
         }
-        self.reserved.push(memory);
-        self.table.map(start, start, len, Access { read, write }).map_err(Error::Memory)
+        let whole = last + 1 - start;
+        if let Err(error) = self.table.map(start, start, whole, Access { read, write }) {
+            let tables = self.table.unmap(start, whole);
+            units.invalidate(self.id, start, whole, !tables.is_empty());
+            if let Err(error) = units.sync() {
+                // Taken for ever: a device may reach it.
+                tables.leak();
+                return Err(error);
+            }
+            if len > 0 {
+                self.space.give_back(taken, len);
+            }
+            return Err(Error::Memory(error));
+        }
+        self.reserved.insert(start, part);
+        if units.remembers_absence() {
+            units.invalidate(self.id, start, whole, false);
+            units.sync()?;
+        }
+        Ok(())
     }
 
     /// Maps all pieces below `mask`, or none.

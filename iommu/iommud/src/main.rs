@@ -29,8 +29,8 @@ fn serve(cli: &args::Cli) -> anyhow::Result<()> {
     use anyhow::Context;
     use common::{daemon::Readiness, logger::Logging, signals::Signals};
     use iommud::{
-        linux::{Machine, Server},
-        service::{Options, Service},
+        linux::{Machine, Server, raise_limit},
+        service::{Limits, Options, Service},
         unit::UnitOptions,
     };
     use redox_driver_sys::{physical::PhysicalMemory, time::Clock};
@@ -43,8 +43,10 @@ fn serve(cli: &args::Cli) -> anyhow::Result<()> {
     let memory = PhysicalMemory::new(&cli.huge_pages);
     let options = UnitOptions { unclaimed: cli.unclaimed.into(), ..UnitOptions::default() };
     let units = Machine::units(&memory, &options)?;
-    let options =
-        Options { unclaimed: cli.unclaimed.into(), limits: cli.limits(), sizes: cli.page_sizes.into() };
+    let limits = cli.limits();
+    let limits = Limits { objects: raise_limit(limits.objects), ..limits };
+    log::info!("each client may have {} memory objects", limits.objects);
+    let options = Options { unclaimed: cli.unclaimed.into(), limits, sizes: cli.page_sizes.into() };
     let clock = Clock::monotonic();
     let mut service = Service::new(units, memory.allocator().clone(), clock, Box::new(Machine), options)
         .context("enable the IOMMU")?;

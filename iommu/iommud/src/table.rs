@@ -9,6 +9,9 @@ use redox_driver_sys::{
     dma::{DmaAllocator, DmaSlice},
 };
 
+/// log2 of the largest page that is used.
+const LARGEST: u32 = 30;
+
 /// What a device may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
@@ -128,10 +131,10 @@ impl PageTable {
         let most = entry_shift(self.levels) + LEVEL_BITS - 1;
         let (mut at, mut target, mut left) = (iova, address, len);
         while left >= PAGE_SIZE {
-            let shift = self.sizes.largest(at, target, left, most.min(30));
+            let shift = self.sizes.largest(at, target, left, most.min(LARGEST));
             self.map_page(at, target, shift, access)?;
             at = at.wrapping_add(1 << shift);
-            target += 1 << shift;
+            target = target.wrapping_add(1 << shift);
             left -= 1 << shift;
         }
         Ok(())

@@ -26,6 +26,10 @@ use redox_driver_sys::{
     packet,
     shared::SharedMemory,
 };
+use rustix::{
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    time::{ClockId, clock_gettime},
+};
 
 const DEVICE: DeviceId = DeviceId(0x20);
 const NAME: Device = Device { segment: 0, function: DEVICE.0 };
@@ -45,20 +49,23 @@ impl System for Credulous {
     }
 }
 
+fn service(machine: &Machine) -> Service {
+    let firmware = UnitFirmware::units(&Ivrs::parse(&machine.ivrs()).unwrap()).remove(0);
+    let (memory, clock) = (machine.memory().allocator(), machine.clock());
+    let registers = machine.registers(firmware.base).unwrap();
+    let unit = Unit::new(&registers, &memory, &clock, firmware, UnitOptions::default()).unwrap();
+    let options = Options { unclaimed: Unclaimed::Block, limits: Limits::default(), sizes: PageSizes::ALL };
+    let system = Box::new(Credulous(memory.clone()));
+    Service::new(vec![unit], memory, clock, system, options).unwrap()
+}
+
 /// A daemon in a thread, until the pipe that is returned is written to.
 fn daemon(path: &Path, machine: &Machine) -> (std::io::PipeWriter, JoinHandle<()>) {
     let (stop, stopper) = std::io::pipe().unwrap();
     let server = Server::new(path).unwrap();
     let machine = machine.clone();
     let thread = std::thread::spawn(move || {
-        let firmware = UnitFirmware::units(&Ivrs::parse(&machine.ivrs()).unwrap()).remove(0);
-        let (memory, clock) = (machine.memory().allocator(), machine.clock());
-        let registers = machine.registers(firmware.base).unwrap();
-        let unit = Unit::new(&registers, &memory, &clock, firmware, UnitOptions::default()).unwrap();
-        let options =
-            Options { unclaimed: Unclaimed::Block, limits: Limits::default(), sizes: PageSizes::ALL };
-        let system = Box::new(Credulous(memory.clone()));
-        let mut service = Service::new(vec![unit], memory, clock, system, options).unwrap();
+        let mut service = service(&machine);
         server.serve(&mut service, stop.as_fd()).unwrap();
         assert_eq!(service.clients(), 0);
     });
@@ -143,6 +150,57 @@ fn whoever_floods_or_babbles_keeps_nobody_waiting() {
     let (mut client, address) = driver(&path);
     assert!(machine.dma_write(DEVICE, address, b"data").is_ok());
     assert!(client.inspect().unwrap().contains("unit 0"));
+    stopper.write_all(b"x").unwrap();
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_server_that_cannot_wait_ends_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("iommud.sock");
+    let server = Server::new(&path).unwrap();
+    let mut service = service(&Machine::new([Config::default()]));
+    // No file of a directory can be waited for.
+    let file = tempfile::tempfile().unwrap();
+    let error = server.serve(&mut service, file.as_fd()).unwrap_err();
+    assert!(matches!(error, iommud::linux::ServerError::Wait(_)), "{error}");
+    assert!(!path.exists(), "nobody serves it any more");
+}
+
+const CHILD: &str = "IOMMUD_TEST_WITHOUT_DESCRIPTORS";
+
+/// Limits are those of a process: this is run again in one of its own.
+#[test]
+fn without_descriptors_clients_wait_and_nothing_spins() {
+    if std::env::var_os(CHILD).is_some() {
+        return without_descriptors();
+    }
+    let name = "without_descriptors_clients_wait_and_nothing_spins";
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = child.args(["--exact", name, "--nocapture"]).env(CHILD, "1").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn without_descriptors() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("iommud.sock");
+    let (mut stopper, thread) = daemon(&path, &Machine::new([Config::default()]));
+    // Kept, so that its descriptor is not free for the next one.
+    let mut first = Client::connect(&path).unwrap();
+    first.create_domain().unwrap();
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(64), ..limit }).unwrap();
+    let mut taken: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    // For one end of a connection.
+    taken.pop();
+    let mut client = Client::connect(&path).unwrap();
+    let used = || Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap();
+    let before = used();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(used() - before < Duration::from_millis(100), "{:?} in a second", used() - before);
+    drop(taken);
+    client.create_domain().unwrap();
+    first.create_domain().unwrap();
     stopper.write_all(b"x").unwrap();
     thread.join().unwrap();
 }

@@ -205,6 +205,10 @@ impl Request {
             Operation::Free => {
                 let body: MemoryHandle = whole(body)?;
                 zero("FREE", body.reserved)?;
+                // As in the reply that made it, but for its length.
+                if body.len != 0 {
+                    return Err(Malformed::Reserved("length in FREE"));
+                }
                 Request::Free(body)
             }
             Operation::Map => {

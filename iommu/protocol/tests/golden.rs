@@ -142,6 +142,8 @@ fn what_is_malformed_is_refused() {
     assert_eq!(refused("10000000 0100 0100 01000000 00000000"), Malformed::Version(1));
     assert_eq!(refused("10000000 1000 0200 01000000 00000000"), Malformed::Operation(16));
     assert_eq!(refused("10000000 0100 0200 01000000 01000000"), Malformed::Reserved("the header"));
+    let free = "20000000 0600 0200 06000000 00000000 02000000 00000000";
+    assert_eq!(refused(&format!("{free} 0010000000000000")), Malformed::Reserved("length in FREE"));
     assert_eq!(
         refused("11000000 0100 0200 01000000 00000000"),
         Malformed::Length { bytes: 16, expected: 17 }

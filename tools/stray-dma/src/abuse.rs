@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::{Context, Result, bail, ensure};
 use iommu_protocol::{
-    Allocate, Assign, Device, DomainHandle, MapFlags, MapPiece, Range, Request, Unassign, errno,
+    Allocate, Assign, Device, DomainHandle, MapFlags, MapPiece, MemoryHandle, Range, Request, Unassign, errno,
 };
 use redox_driver_sys::iommu::{Client, ClientError};
 use redox_driver_sys::packet;
@@ -17,9 +17,35 @@ use crate::iommu::Page;
 /// Requests of a flood, none of whose replies is read.
 const FLOOD: usize = 20_000;
 
+const PAGE: u64 = crate::iommu::PAGE as u64;
+/// Where the last page of all addresses starts.
+const LAST_PAGE: u64 = !(PAGE - 1);
+/// Memory objects of the victim: more handles than the abuser ever has.
+const THEIRS: u32 = 64;
+
 struct Abuse {
     client: Client,
     refused: usize,
+}
+
+/// Another client's handles.
+#[derive(Clone, Copy)]
+struct Theirs {
+    domain: u32,
+    memory: u32,
+}
+
+impl Theirs {
+    /// Handles that are in use, and none of the abuser's: those of a client are counted up from 1.
+    fn new(victim: &mut Client) -> Result<Self> {
+        let page = Page::new(SealFlags::SHRINK)?;
+        let mut memory = 0;
+        for _ in 0..THEIRS {
+            memory = page.memory(victim)?;
+        }
+        ensure!(memory >= THEIRS, "{THEIRS} memory objects have handles up to {memory}");
+        Ok(Self { domain: victim.create_domain()?, memory })
+    }
 }
 
 impl Abuse {
@@ -48,23 +74,25 @@ pub(crate) fn run(device: PciAddress) -> Result<String> {
     let path = Client::path();
     let mut abuse = Abuse { client: Client::connect(&path)?, refused: 0 };
     let domain = abuse.client.create_domain()?;
-    devices(&mut abuse, domain, device)?;
-    memory(&mut abuse, domain)?;
     let mut victim = Client::connect(&path)?;
-    let theirs = victim.create_domain()?;
-    let theirs = theirs + 1000;
-    let none = Request::DestroyDomain(DomainHandle { domain: theirs, reserved: 0 });
-    abuse.refused("another's domain", &none, None, errno::ENOENT)?;
+    let theirs = Theirs::new(&mut victim)?;
+    devices(&mut abuse, domain, device)?;
+    memory(&mut abuse, domain, theirs)?;
+    let destroy = Request::DestroyDomain(DomainHandle { domain: theirs.domain, reserved: 0 });
+    abuse.refused("to destroy another's domain", &destroy, None, errno::ENOENT)?;
+    let give_up = Request::Free(MemoryHandle { memory: theirs.memory, reserved: 0, len: 0 });
+    abuse.refused("to give another's memory up", &give_up, None, errno::ENOENT)?;
     flood(&path)?;
     garbage(&path)?;
-    // Nobody was harmed.
-    victim.create_domain().context("another client is harmed")?;
+    // Nobody was harmed: what was to be destroyed and given up is still there.
+    let both = MapFlags::READ | MapFlags::WRITE;
+    let piece = MapPiece { memory: theirs.memory, flags: both, len: PAGE, ..MapPiece::default() };
+    victim.map(theirs.domain, u64::MAX, &[piece]).context("another client is harmed")?;
     Ok(format!("{} requests refused, a flood and garbage survived", abuse.refused))
 }
 
 fn devices(abuse: &mut Abuse, domain: u32, address: PciAddress) -> Result<()> {
-    let function = u16::from(address.bus()) << 8 | u16::from(address.device()) << 3;
-    let device = Device { segment: address.segment(), function: function | u16::from(address.function()) };
+    let device = Device { segment: address.segment(), function: address.requester() };
     let assign = Request::Assign(Assign { domain, device });
     let sysfs = format!("/sys/bus/pci/devices/{address}");
     let null = File::open("/dev/null")?;
@@ -80,19 +108,19 @@ fn devices(abuse: &mut Abuse, domain: u32, address: PciAddress) -> Result<()> {
     abuse.refused("to take a device from its owner", &unassign, None, errno::EPERM)
 }
 
-fn memory(abuse: &mut Abuse, domain: u32) -> Result<()> {
+fn memory(abuse: &mut Abuse, domain: u32, theirs: Theirs) -> Result<()> {
     let file = File::open("/dev/mem")?;
     abuse.refused("physical memory", &Request::Import, Some(file.as_fd()), errno::EACCES)?;
     let file = File::open("/proc/self/exe")?;
     abuse.refused("a file", &Request::Import, Some(file.as_fd()), errno::EACCES)?;
     let loose = rustix::fs::memfd_create("loose", rustix::fs::MemfdFlags::ALLOW_SEALING)?;
-    rustix::fs::ftruncate(&loose, 4096)?;
+    rustix::fs::ftruncate(&loose, PAGE)?;
     abuse.refused("memory that can shrink", &Request::Import, Some(loose.as_fd()), errno::EACCES)?;
     for (what, len, error) in [
         ("no memory", 0, errno::EINVAL),
-        ("half a page", 2048, errno::EINVAL),
+        ("half a page", PAGE / 2, errno::EINVAL),
         ("all memory", 1 << 50, errno::EDQUOT),
-        ("more than there are addresses", !4095, errno::EDQUOT),
+        ("more than there are addresses", LAST_PAGE, errno::EDQUOT),
     ] {
         abuse.refused(what, &Request::Allocate(Allocate { len }), None, error)?;
     }
@@ -100,23 +128,26 @@ fn memory(abuse: &mut Abuse, domain: u32) -> Result<()> {
     let both = MapFlags::READ | MapFlags::WRITE;
     let range = page.map(&mut abuse.client, domain, both | MapFlags::FIXED, 0x4000_0000)?;
     let memory = page.memory(&mut abuse.client)?;
-    let piece = MapPiece { memory, flags: both, offset: 0, len: 4096, align: 0, address: 0 };
+    let piece = MapPiece { memory, flags: both, offset: 0, len: PAGE, align: 0, address: 0 };
     let at = |address| MapPiece { flags: both | MapFlags::FIXED, address, ..piece };
     for (what, piece, error) in [
         ("to map nothing", MapPiece { len: 0, ..piece }, errno::EINVAL),
-        ("to map beyond the memory", MapPiece { len: 8192, ..piece }, errno::EINVAL),
-        ("to map beyond all memory", MapPiece { len: !4095, ..piece }, errno::EINVAL),
-        ("to map from beyond the memory", MapPiece { offset: !4095, ..piece }, errno::EINVAL),
+        ("to map beyond the memory", MapPiece { len: 2 * PAGE, ..piece }, errno::EINVAL),
+        ("to map beyond all memory", MapPiece { len: LAST_PAGE, ..piece }, errno::EINVAL),
+        ("to map from beyond the memory", MapPiece { offset: LAST_PAGE, ..piece }, errno::EINVAL),
         ("to map for nobody", MapPiece { flags: MapFlags::empty(), ..piece }, errno::EINVAL),
         ("to map over a mapping", at(range.address), errno::EBUSY),
         ("to map over interrupts", at(0xfee0_0000), errno::EBUSY),
-        ("to map around the end", at(!4095), errno::EINVAL),
-        ("to map others' memory", MapPiece { memory: memory + 1000, ..piece }, errno::ENOENT),
+        ("to map around the end", at(LAST_PAGE), errno::EINVAL),
+        ("to map another's memory", MapPiece { memory: theirs.memory, ..piece }, errno::ENOENT),
     ] {
         let request = Request::Map { domain, mask: u64::MAX, pieces: vec![piece] };
         abuse.refused(what, &request, None, error)?;
     }
-    let half = Range { address: range.address, len: 2048 };
+    ensure!(memory < theirs.memory, "the abuser has the victim's handles itself");
+    let request = Request::Map { domain: theirs.domain, mask: u64::MAX, pieces: vec![piece] };
+    abuse.refused("to map for another's device", &request, None, errno::ENOENT)?;
+    let half = Range { address: range.address, len: PAGE / 2 };
     let request = Request::Unmap { domain, ranges: vec![half] };
     abuse.refused("to unmap a half", &request, None, errno::ENOENT)
 }

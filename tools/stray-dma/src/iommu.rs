@@ -10,12 +10,11 @@ use redox_driver_sys::iommu::{self, Client, Domain};
 use redox_driver_sys::pci::PciAddress;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 
-use crate::Device;
 use crate::controller::Controller;
 use crate::sentinel::Sentinel;
+use crate::{BLANK, Device};
 
-const PAGE: usize = 4096;
-const BLANK: u8 = 0x5a;
+pub(crate) const PAGE: usize = nvme_spec::PAGE_SIZE;
 /// How long the daemon may take to tell of an event.
 const TOLD: Duration = Duration::from_secs(5);
 /// An address that nobody maps.
@@ -94,9 +93,7 @@ impl Aim {
 pub(crate) fn aim(address: PciAddress) -> Result<String> {
     let (function, domain) = iommu::open(address).context("cannot open the device")?;
     let device = Controller::start(function)?;
-    let function =
-        u16::from(address.bus()) << 8 | u16::from(address.device()) << 3 | u16::from(address.function());
-    let mut aim = Aim { device, domain: domain.clone(), function, done: 0 };
+    let mut aim = Aim { device, domain: domain.clone(), function: address.requester(), done: 0 };
     let both = MapFlags::READ | MapFlags::WRITE;
     let id = domain.id();
 

@@ -97,8 +97,7 @@ impl Host {
         iommu: Arc<dyn Iommu>,
         address: PciAddress,
     ) -> Self {
-        let requester = u16::from_be_bytes([address.bus(), address.device() << 3 | address.function()]);
-        Host::with(device, memory, Some(Behind { iommu, requester }), address)
+        Host::with(device, memory, Some(Behind { iommu, requester: address.requester() }), address)
     }
 
     /// A device that belongs to a machine of several itself, as an IOMMU does: it reaches physical memory, whether or not a

@@ -50,6 +50,11 @@ impl PciAddress {
         self.function
     }
 
+    /// The name under which requests of the function come to an IOMMU: bus in bits 15:8, device in 7:3, function in 2:0.
+    pub const fn requester(self) -> u16 {
+        u16::from_be_bytes([self.bus, self.device << 3 | self.function])
+    }
+
     /// The address as upstream's scheme names spell it: `0000-00-04.0`.
     pub fn scheme_name(self) -> String {
         let PciAddress { segment, bus, device, function } = self;
@@ -101,6 +106,13 @@ mod tests {
         }
         assert_eq!("00:1f.2".parse::<PciAddress>().unwrap().to_string(), "0000:00:1f.2");
         assert_eq!("00:1f.2".parse::<PciAddress>().unwrap().scheme_name(), "0000-00-1f.2");
+    }
+
+    #[test]
+    fn a_requester_is_all_but_the_segment() {
+        let requester = |text: &str| text.parse::<PciAddress>().unwrap().requester();
+        assert_eq!(requester("0000:00:04.0"), 0x20);
+        assert_eq!(requester("0001:0a:1f.7"), 0x0aff);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use iommu_protocol::MOST_BYTES;
 use redox_driver_sys::{event::EventQueue, packet, time::Clock};
 use rustix::{
     fs::{Mode, chmod},
+    io::Errno,
     net::{
         AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
         socket_with, sockopt::socket_peercred,
@@ -22,7 +23,9 @@ use rustix::{
 use crate::service::{Caller, ClientId, Service};
 
 /// Connections at a time.
-const MOST_CLIENTS: usize = 64;
+pub(super) const MOST_CLIENTS: u32 = 64;
+/// How long it takes until another attempt to accept a client, if nobody else wants anything.
+const BACK_OFF: Duration = Duration::from_millis(10);
 /// How often events are looked for.
 const EVENTS: Duration = Duration::from_millis(50);
 /// Tokens of the event queue; clients' are their ids, which begin at 2.
@@ -61,6 +64,8 @@ pub struct Server {
     events: EventQueue,
     clients: BTreeMap<ClientId, OwnedFd>,
     next: ClientId,
+    /// The system had no descriptor or memory for another client.
+    short: bool,
 }
 
 fn new_socket(flags: SocketFlags) -> rustix::io::Result<OwnedFd> {
@@ -74,11 +79,7 @@ impl Server {
     /// When it is served, or cannot be made.
     pub fn new(path: &Path) -> Result<Self, ServerError> {
         let failed = |step| {
-            move |source: rustix::io::Errno| ServerError::Socket {
-                step,
-                path: path.to_path_buf(),
-                source: source.into(),
-            }
+            move |source: Errno| ServerError::Socket { step, path: path.to_path_buf(), source: source.into() }
         };
         let address = SocketAddrUnix::new(path).map_err(failed("name a socket"))?;
         let probe = new_socket(SocketFlags::empty()).map_err(failed("make a socket for"))?;
@@ -86,7 +87,7 @@ impl Server {
             return Err(ServerError::Served(path.to_path_buf()));
         }
         match rustix::fs::unlink(path) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+            Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(failed("remove")(error)),
         }
         let listener = new_socket(SocketFlags::NONBLOCK).map_err(failed("make a socket for"))?;
@@ -101,14 +102,23 @@ impl Server {
             events,
             clients: BTreeMap::new(),
             next: FIRST_CLIENT,
+            short: false,
         })
     }
 
     /// Serves until `signals` becomes readable. Then the socket is removed; clients that are left are disconnected.
     ///
     /// # Errors
-    /// [`ServerError::Wait`].
+    /// [`ServerError::Wait`]; the end is the same.
     pub fn serve(mut self, service: &mut Service, signals: BorrowedFd<'_>) -> Result<(), ServerError> {
+        let result = self.wait(service, signals);
+        // Before the service goes, and with it the memory that devices of clients reach.
+        self.end(service);
+        result
+    }
+
+    /// Answers clients until `signals` becomes readable.
+    fn wait(&mut self, service: &mut Service, signals: BorrowedFd<'_>) -> Result<(), ServerError> {
         self.events.add_fd(signals, SIGNALS)?;
         let mut ready = Vec::new();
         let mut looked = Instant::now();
@@ -119,12 +129,13 @@ impl Server {
             for &token in &ready {
                 match token {
                     LISTENER => self.accept(service),
-                    SIGNALS => {
-                        self.end(service);
-                        return Ok(());
-                    }
+                    SIGNALS => return Ok(()),
                     client => self.answer(service, client),
                 }
+            }
+            if self.short && ready == [LISTENER] {
+                // Who waits to be accepted keeps the queue ready: without descriptors this would spin.
+                std::thread::sleep(BACK_OFF);
             }
             if looked.elapsed() >= EVENTS {
                 service.take_events();
@@ -144,8 +155,20 @@ impl Server {
 
     fn accept(&mut self, service: &mut Service) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let Ok(socket) = accept_with(&self.listener, flags) else { return };
-        if self.clients.len() >= MOST_CLIENTS {
+        let socket = match accept_with(&self.listener, flags) {
+            Ok(socket) => socket,
+            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return,
+            Err(error) => {
+                if !std::mem::replace(&mut self.short, true) {
+                    log::warn!("clients wait, since none can be accepted: {error}");
+                }
+                return;
+            }
+        };
+        if std::mem::take(&mut self.short) {
+            log::info!("clients are accepted again");
+        }
+        if self.clients.len() >= MOST_CLIENTS as usize {
             log::warn!("a client is turned away: there are {MOST_CLIENTS}");
             return;
         }

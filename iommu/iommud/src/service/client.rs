@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use amd_vi_spec::PAGE_SIZE;
 use iommu_protocol::EventInfo;
 use redox_driver_sys::dma::DmaPages;
 
@@ -24,7 +25,7 @@ pub struct Limits {
     pub mappings: u32,
     /// Memory objects.
     pub objects: u32,
-    /// Bytes of memory objects, mapped ones that were given up included.
+    /// Bytes of memory objects, mapped ones that were given up included, and of the tables of its domains.
     pub bytes: u64,
 }
 
@@ -91,9 +92,17 @@ impl Client {
         self.domains.values().map(|owned| owned.domain.mappings()).sum()
     }
 
-    /// Bytes of memory that the client has, and how many more it may.
+    /// Bytes of memory that the client has, tables included.
     pub(super) fn bytes(&self) -> u64 {
-        self.objects.iter().filter(|(_, object)| object.strong_count() > 0).map(|(len, _)| len).sum()
+        let objects = self.objects.iter().filter(|(_, object)| object.strong_count() > 0);
+        let tables: usize = self.domains.values().map(|owned| owned.domain.tables()).sum();
+        objects.map(|(len, _)| len).sum::<u64>() + tables as u64 * PAGE_SIZE
+    }
+
+    /// Bytes that it may still have, at least one.
+    pub(super) fn left(&self, limits: &Limits) -> Result<u64> {
+        let left = limits.bytes.saturating_sub(self.bytes());
+        if left == 0 { Err(Error::Quota { what: "bytes", quota: limits.bytes }) } else { Ok(left) }
     }
 
     /// A number that names nothing yet.
@@ -109,8 +118,7 @@ impl Client {
         if self.objects.len() >= limits.objects as usize {
             return Err(Error::Quota { what: "memory objects", quota: limits.objects.into() });
         }
-        let left = limits.bytes.saturating_sub(self.bytes());
-        if left == 0 { Err(Error::Quota { what: "bytes", quota: limits.bytes }) } else { Ok(left) }
+        self.left(limits)
     }
 
     /// Takes memory in; returns its handle.

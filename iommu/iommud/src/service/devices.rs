@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use amd_vi_spec::{DeviceId, DomainId};
+use amd_vi_spec::{DeviceId, DomainId, page_table::entry_shift};
 use iommu_protocol::Device;
 use redox_driver_sys::dma::DmaAllocator;
 
-use super::{Options, next_domain};
+use super::{Batch, Options, client::Owned, next_domain};
 use crate::{
     domain::{ADDRESS_BITS, Domain},
     error::{Error, Result},
@@ -69,7 +69,7 @@ impl Devices {
         for (n, unit) in units.iter_mut().enumerate() {
             let requesters = unit.firmware().devices.requesters();
             for requester in requesters.into_iter().map(|(device, _)| device).collect::<BTreeSet<_>>() {
-                let reserved: Vec<_> = unit.firmware().reserved(requester).collect();
+                let reserved = unit.firmware().reserved(requester);
                 if reserved.is_empty() {
                     continue;
                 }
@@ -82,9 +82,10 @@ impl Devices {
                         range.start,
                         range.last
                     );
-                    domain.reserve(range)?;
+                    // No unit has seen the domain yet.
+                    domain.reserve(range, &mut Batch { units: &mut [], of: 0 })?;
                 }
-                unit.set_device(requester, domain.target())?;
+                unit.set_requester(requester, domain.target())?;
                 devices.homes.insert((n, requester), domain);
             }
         }
@@ -102,17 +103,20 @@ impl Devices {
     }
 
     /// Gives a device to a domain.
-    pub(super) fn claim(&mut self, units: &mut [Unit], place: Place, domain: &mut Domain) -> Result<()> {
+    pub(super) fn claim(&mut self, units: &mut [Unit], place: Place, owned: &mut Owned) -> Result<()> {
         let key = (place.unit, place.requester);
         if let Some(other) = self.claimed.get(&key) {
             return Err(Error::InUse { what: format!("{other}") });
         }
-        let unit = units.get_mut(place.unit).ok_or(UnitError::NotBehind { device: place.device })?;
-        let reserved: Vec<_> = unit.firmware().reserved(place.requester).collect();
+        let missing = || UnitError::NotBehind { device: place.device };
+        let reserved = units.get(place.unit).ok_or_else(missing)?.firmware().reserved(place.requester);
+        // Whatever happens from here on, the unit may have seen the domain.
+        owned.units |= 1 << place.unit;
         for range in reserved {
-            domain.reserve(range)?;
+            owned.domain.reserve(range, &mut Batch { units, of: owned.units })?;
         }
-        unit.set_device(place.device, domain.target())?;
+        let unit = units.get_mut(place.unit).ok_or_else(missing)?;
+        unit.set_requester(place.requester, owned.domain.target())?;
         unit.sync()?;
         self.claimed.insert(key, place.device);
         Ok(())
@@ -127,7 +131,7 @@ impl Devices {
             (None, Unclaimed::Block) => Target::Blocked,
             (None, Unclaimed::Pass) => Target::Pass,
         };
-        unit.set_device(place.device, target)?;
+        unit.set_requester(place.requester, target)?;
         unit.sync()?;
         self.claimed.remove(&key);
         Ok(())
@@ -136,5 +140,5 @@ impl Devices {
 
 /// Bits of the addresses of the largest domain that a unit can translate.
 pub(super) fn most_bits(unit: &Unit) -> u32 {
-    (12 + 9 * u32::from(unit.capabilities().levels)).min(64)
+    entry_shift(unit.capabilities().levels + 1).min(u64::BITS)
 }

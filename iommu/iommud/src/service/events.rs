@@ -1,6 +1,6 @@
 //! Events, and whose they are.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use amd_vi_spec::Event;
 use iommu_protocol::{Device, DrainEvents, Drained, EventFlags, EventInfo, MOST_ELEMENTS};
@@ -13,6 +13,8 @@ const MOST_KEPT: usize = 256;
 /// Events that are kept for `inspect`, and logged in a second.
 const MOST_RECENT: usize = 32;
 const LOGGED: u32 = 10;
+/// In nanoseconds.
+const SECOND: u64 = 1_000_000_000;
 
 /// The last events, of whatever device.
 #[derive(Debug, Default)]
@@ -20,6 +22,8 @@ pub(super) struct Recent {
     pub(super) last: VecDeque<String>,
     pub(super) total: u64,
     pub(super) lost: u64,
+    /// Units whose logs could not be read when they were looked at last.
+    unreadable: BTreeSet<usize>,
     /// The second that is being counted, and what was logged and not logged in it.
     second: u64,
     logged: u32,
@@ -29,7 +33,7 @@ pub(super) struct Recent {
 impl Recent {
     fn add(&mut self, text: String, now: u64) {
         self.total += 1;
-        let second = now / 1_000_000_000;
+        let second = now / SECOND;
         if second != self.second {
             if self.silent > 0 {
                 log::warn!("{} more events", self.silent);
@@ -62,6 +66,9 @@ impl Service {
             }
             match drained {
                 Ok(drained) => {
+                    if self.recent.unreadable.remove(&n) {
+                        log::info!("unit {n}: its events can be read again");
+                    }
                     let lost = drained.missing as u64 + u64::from(drained.overflow);
                     if lost > 0 {
                         self.recent.lost += lost;
@@ -71,7 +78,12 @@ impl Service {
                         }
                     }
                 }
-                Err(error) => log::error!("unit {n}: its events cannot be read: {error}"),
+                // Every look at the log fails then: the first one is told.
+                Err(error) => {
+                    if self.recent.unreadable.insert(n) {
+                        log::error!("unit {n}: its events cannot be read: {error}");
+                    }
+                }
             }
         }
     }

@@ -7,7 +7,7 @@ mod inspect;
 mod requests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     os::fd::{BorrowedFd, OwnedFd},
 };
 
@@ -62,6 +62,9 @@ pub struct Options {
 /// The name of a connection.
 pub type ClientId = u64;
 
+/// Units that there can be: a set of them is a word.
+const MOST_UNITS: usize = u64::BITS as usize;
+
 /// All units, and all clients.
 pub struct Service {
     units: Vec<Unit>,
@@ -106,7 +109,12 @@ impl Invalidate for Batch<'_> {
     }
 
     fn sync(&mut self) -> Result<()> {
-        self.each().try_for_each(|unit| Ok(unit.sync()?))
+        // All of them: one that fails is no reason for the others to remember.
+        let mut result = Ok(());
+        for unit in self.each() {
+            result = result.and(unit.sync());
+        }
+        Ok(result?)
     }
 }
 
@@ -115,7 +123,7 @@ impl Service {
     /// reserves for them. `memory` gives out physical memory for tables.
     ///
     /// # Errors
-    /// When a unit cannot be enabled, or there is no memory.
+    /// When a unit cannot be enabled, there are more than 64, or there is no memory.
     pub fn new(
         mut units: Vec<Unit>,
         memory: DmaAllocator,
@@ -123,7 +131,9 @@ impl Service {
         system: Box<dyn System>,
         options: Options,
     ) -> Result<Self> {
-        units.truncate(64);
+        if units.len() > MOST_UNITS {
+            return Err(Error::Quota { what: "units", quota: MOST_UNITS as u64 });
+        }
         let mut last_domain = 0;
         let devices = Devices::new(&mut units, &memory, &options, &mut last_domain)?;
         for unit in &mut units {
@@ -170,23 +180,32 @@ impl Service {
     pub fn disconnect(&mut self, id: ClientId) {
         self.take_events();
         let Some(mut client) = self.clients.remove(&id) else { return };
-        let name = client.caller.clone();
         if let Err(error) = self.end_client(&mut client) {
-            log::error!("{name}: what its devices might still reach stays out of use: {error}");
-            std::mem::forget(client);
+            log::error!("{}: what its devices might still reach stays out of use: {error}", client.caller);
         }
     }
 
+    /// Ends whatever can be ended, and tells of the first error.
     fn end_client(&mut self, client: &mut Client) -> Result<()> {
+        let mut result = Ok(());
+        let mut reached = BTreeSet::new();
         // First all devices, so that nothing is reached any more, then the rest.
-        for (device, _) in std::mem::take(&mut client.devices) {
-            self.devices.release(&mut self.units, device, &self.options)?;
+        for (device, domain) in std::mem::take(&mut client.devices) {
+            if let Err(error) = self.devices.release(&mut self.units, device, &self.options) {
+                reached.insert(domain);
+                result = result.and(Err(error));
+            }
         }
-        while let Some((_, owned)) = client.domains.pop_first() {
+        for (handle, owned) in std::mem::take(&mut client.domains) {
+            if reached.contains(&handle) {
+                // With the memory that is mapped in it.
+                std::mem::forget(owned);
+                continue;
+            }
             let mut batch = Batch { units: &mut self.units, of: owned.units };
-            owned.domain.end(&mut batch)?;
+            result = result.and(owned.domain.end(&mut batch));
         }
-        Ok(())
+        result
     }
 
     /// Answers a request of a client; `None`: it has no header, and the connection should end.

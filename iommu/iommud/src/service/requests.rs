@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use amd_vi_spec::{PAGE_SHIFT, PAGE_SIZE};
 use iommu_protocol::{
     Assign, CreateDomain, Device, DomainHandle, Inspected, MOST_BYTES, MapFlags, MapPiece, MemoryHandle,
     QueryReply, Range, Reply, Request, RequestHeader, Translate, Translated, UnitFlags, UnitInfo,
@@ -110,7 +111,7 @@ impl Service {
             mappings: limits.mappings,
             bytes: limits.bytes,
             objects: limits.objects,
-            page_shift: 12,
+            page_shift: PAGE_SHIFT,
             lowest: LOWEST,
             address_bits: ADDRESS_BITS.min(most_address_bits),
             most_address_bits,
@@ -126,10 +127,13 @@ impl Service {
         if !(LEAST_BITS..=most).contains(&bits) {
             return Err(Error::Invalid { what: "bits of addresses:", value: bits.into() });
         }
-        let quota = self.options.limits.domains;
-        if self.client(id)?.domains.len() >= quota as usize {
-            return Err(Error::Quota { what: "domains", quota: quota.into() });
+        let limits = self.options.limits;
+        let client = self.client(id)?;
+        if client.domains.len() >= limits.domains as usize {
+            return Err(Error::Quota { what: "domains", quota: limits.domains.into() });
         }
+        // For its first table.
+        client.left(&limits)?;
         let name = self.next_domain()?;
         let domain = Domain::new(name, &self.memory, bits, self.options.sizes)?;
         let client = self.client(id)?;
@@ -156,7 +160,7 @@ impl Service {
     fn allocate(&mut self, id: ClientId, len: u64) -> Result<(MemoryHandle, OwnedFd)> {
         let limits = self.options.limits;
         let room = self.client(id)?.room(&limits)?;
-        if len == 0 || !len.is_multiple_of(4096) {
+        if len == 0 || !len.is_multiple_of(PAGE_SIZE) {
             return Err(Error::Invalid { what: "length", value: len });
         }
         if len > room {
@@ -177,15 +181,23 @@ impl Service {
     }
 
     fn map(&mut self, id: ClientId, domain: u32, mask: u64, pieces: &[MapPiece]) -> Result<Vec<Range>> {
-        let quota = self.options.limits.mappings;
+        let limits = self.options.limits;
         let client = self.clients.get_mut(&id).ok_or_else(|| unknown("client of domain", domain))?;
-        if client.mappings() + pieces.len() > quota as usize {
-            return Err(Error::Quota { what: "mappings", quota: quota.into() });
+        if client.mappings() + pieces.len() > limits.mappings as usize {
+            return Err(Error::Quota { what: "mappings", quota: limits.mappings.into() });
         }
         let pieces = pieces.iter().map(|piece| read_piece(client, piece)).collect::<Result<Vec<_>>>()?;
         let owned = client.domains.get_mut(&domain).ok_or_else(|| unknown("domain", domain))?;
         let mut batch = Batch { units: &mut self.units, of: owned.units };
-        owned.domain.map(&pieces, mask, &mut batch)
+        let before = owned.domain.tables();
+        let ranges = owned.domain.map(&pieces, mask, &mut batch)?;
+        // How many tables it takes is known afterwards only.
+        let grown = owned.domain.tables() > before;
+        if grown && client.bytes() > limits.bytes {
+            self.unmap(id, domain, &ranges)?;
+            return Err(Error::Quota { what: "bytes, of tables as well", quota: limits.bytes });
+        }
+        Ok(ranges)
     }
 
     fn unmap(&mut self, id: ClientId, domain: u32, ranges: &[Range]) -> Result<()> {
@@ -212,9 +224,7 @@ impl Service {
         self.system.check_holder(descriptor.as_fd(), wish.device)?;
         let client = self.clients.get_mut(&id).ok_or_else(|| unknown("client of domain", wish.domain))?;
         let owned = client.domains.get_mut(&wish.domain).ok_or_else(|| unknown("domain", wish.domain))?;
-        // Whatever happens from here on, the unit may have seen it.
-        owned.units |= 1 << place.unit;
-        self.devices.claim(&mut self.units, place, &mut owned.domain)?;
+        self.devices.claim(&mut self.units, place, owned)?;
         client.devices.insert(place, wish.domain);
         log::info!("{}: {} is assigned", client.caller, place.device);
         Ok(())

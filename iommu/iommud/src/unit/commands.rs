@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use amd_vi_spec::{
-    Command, DomainId, InvalidatePagesRange, SizedRange,
+    Command, DomainId, InvalidatePagesRange, PAGE_SHIFT, SizedRange,
     registers::{RingBase, RingPointer},
 };
 use redox_driver_sys::dma::DmaSlice;
@@ -64,7 +64,8 @@ impl CommandRing {
 
     /// Gives the ring to a unit that executes no commands, empty.
     pub(super) fn install(&mut self, registers: &Registers) {
-        let base = RingBase::new().with_frame(self.entries.addr().get() >> 12).with_log2_entries(self.log2);
+        let base =
+            RingBase::new().with_frame(self.entries.addr().get() >> PAGE_SHIFT).with_log2_entries(self.log2);
         registers.command_base.write(base);
         registers.command_head.write(RingPointer::new());
         registers.command_tail.write(RingPointer::new());

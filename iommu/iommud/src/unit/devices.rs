@@ -1,7 +1,7 @@
 //! The device table (section 2.2.2).
 
 use amd_vi_spec::{
-    DeviceId, DeviceTableEntry, DomainId, DteInterrupt,
+    DeviceId, DeviceTableEntry, DomainId, DteInterrupt, PAGE_SHIFT,
     ivrs::DteSetting,
     registers::{DeviceTableBase, MOST_DEVICES},
 };
@@ -13,7 +13,9 @@ use super::{firmware::UnitFirmware, memory::TableMemory, options::Unclaimed, reg
 pub const NO_DOMAIN: DomainId = DomainId(0);
 
 /// Entries of a page of a table: tables have whole pages.
-const PER_PAGE: usize = 4096 / size_of::<DeviceTableEntry>();
+const PER_PAGE: usize = (1 << PAGE_SHIFT) / size_of::<DeviceTableEntry>();
+/// What the size field of a table with an entry for every device says.
+const MOST_SIZE: u16 = 0x1ff;
 
 /// What a device may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,8 +94,9 @@ impl DeviceTable {
     pub(super) fn install(&self, registers: &Registers) {
         for (register, entries) in registers.device_tables.iter().zip(&self.segments) {
             // At most 64 Ki entries, of which a page has 128.
-            let size = u16::try_from(entries.len() / PER_PAGE - 1).unwrap_or(0x1ff);
-            register.write(DeviceTableBase::new().with_frame(entries.addr().get() >> 12).with_size(size));
+            let size = u16::try_from(entries.len() / PER_PAGE - 1).unwrap_or(MOST_SIZE);
+            register
+                .write(DeviceTableBase::new().with_frame(entries.addr().get() >> PAGE_SHIFT).with_size(size));
         }
     }
 

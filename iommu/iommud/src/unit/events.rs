@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use amd_vi_spec::{
-    Event, EventLogEntry,
+    Event, EventLogEntry, PAGE_SHIFT,
     registers::{RingBase, RingPointer, Status},
 };
 use redox_driver_sys::dma::DmaSlice;
@@ -43,7 +43,8 @@ impl EventLog {
     pub(super) fn install(&mut self, registers: &Registers) {
         self.entries.clear();
         self.head = 0;
-        let base = RingBase::new().with_frame(self.entries.addr().get() >> 12).with_log2_entries(self.log2);
+        let base =
+            RingBase::new().with_frame(self.entries.addr().get() >> PAGE_SHIFT).with_log2_entries(self.log2);
         registers.event_base.write(base);
         registers.event_head.write(RingPointer::new());
         registers.event_tail.write(RingPointer::new());

@@ -1,5 +1,7 @@
 //! What firmware says of a unit and of the devices behind it.
 
+use std::{collections::BTreeSet, ops::Bound};
+
 use amd_vi_spec::{
     DeviceId, ExtendedFeatures,
     ivrs::{DeviceMap, IvhdFeatures, IvhdFlags, Ivmd, Ivrs},
@@ -55,16 +57,17 @@ impl UnitFirmware {
         ivrs.units().into_iter().map(unit).collect()
     }
 
-    /// Memory that must stay reachable for those who send requests as `requester`.
+    /// Memory that must stay reachable for those who send requests as `requester`: ranges in order, none of which overlap.
+    /// Where firmware names memory more than once, the device may what any of it says.
     ///
     /// An exclusion range is memory that may be read and written: the unit has registers for only one, which would be for
     /// all its devices alike.
-    pub fn reserved(&self, requester: DeviceId) -> impl Iterator<Item = ReservedMemory> + '_ {
+    pub fn reserved(&self, requester: DeviceId) -> Vec<ReservedMemory> {
         let of = move |memory: &&Ivmd| {
             let (first, last) = memory.devices;
             self.devices.is_requester_of(requester, first, last)
         };
-        self.memory.iter().filter(of).filter_map(|memory| {
+        let named = self.memory.iter().filter(of).filter_map(|memory| {
             let flags = memory.flags;
             let (read, write) = match (flags.exclusion(), flags.unity()) {
                 (true, _) => (true, true),
@@ -72,8 +75,34 @@ impl UnitFirmware {
                 (false, false) => return None,
             };
             Some(ReservedMemory { start: memory.start, last: memory.last, read, write })
-        })
+        });
+        disjoint(&named.collect::<Vec<_>>())
     }
+}
+
+/// The same memory in ranges that do not overlap.
+fn disjoint(named: &[ReservedMemory]) -> Vec<ReservedMemory> {
+    // Rights change where a range starts or has ended, and nowhere else.
+    let borders = named.iter().flat_map(|range| [Some(range.start), range.last.checked_add(1)]);
+    let borders: BTreeSet<u64> = borders.flatten().collect();
+    let mut ranges: Vec<ReservedMemory> = Vec::new();
+    for &start in &borders {
+        let mut there = named.iter().filter(|range| (range.start..=range.last).contains(&start)).peekable();
+        if there.peek().is_none() {
+            continue;
+        }
+        let (read, write) =
+            there.fold((false, false), |rights, range| (rights.0 | range.read, rights.1 | range.write));
+        let next = borders.range((Bound::Excluded(start), Bound::Unbounded)).next();
+        let last = next.map_or(u64::MAX, |next| next - 1);
+        match ranges.last_mut() {
+            Some(before) if before.last + 1 == start && (before.read, before.write) == (read, write) => {
+                before.last = last;
+            }
+            _ => ranges.push(ReservedMemory { start, last, read, write }),
+        }
+    }
+    ranges
 }
 
 /// What there is of the extended feature register in a block.

@@ -157,7 +157,15 @@ impl Unit {
     /// [`UnitError::Levels`], [`UnitError::NotBehind`], or those of `sync`: the device is then blocked in the table, and what
     /// the unit remembers is unknown.
     pub fn set_device(&mut self, device: DeviceId, target: Target) -> Result<()> {
-        let requester = self.requester(device)?;
+        self.set_requester(self.requester(device)?, target)
+    }
+
+    /// The same for a [requester](Self::requester) itself, which firmware need not name as a device: a bridge whose name the
+    /// requests behind it carry.
+    ///
+    /// # Errors
+    /// As [`set_device`](Self::set_device).
+    pub fn set_requester(&mut self, requester: DeviceId, target: Target) -> Result<()> {
         if let Target::Domain { levels, .. } = target
             && !(1..=self.capabilities.levels).contains(&levels)
         {

@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod random;
+mod reserved;
 mod scale;
 mod tables;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use amd_vi_spec::{DeviceId, DomainId, ivrs::Ivrs};
 use fastrand::Rng;
-use iommu_protocol::Range;
+use iommu_protocol::{Range, errno};
 use iommud::{
     Result,
     domain::{Domain, Invalidate, Memory as Object, Piece},
@@ -40,6 +40,7 @@ struct Mapped {
     len: u64,
     offset: u64,
     access: Access,
+    guard: bool,
 }
 
 #[test]
@@ -60,8 +61,9 @@ fn ten_thousand_sequences_agree_with_an_oracle() {
     let mut rng = Rng::with_seed(seed);
     let mut oracle: BTreeMap<u64, Mapped> = BTreeMap::new();
     let mut gone: Vec<u64> = Vec::new();
+    let mut refused = 0;
     for step in 0..10_000u32 {
-        match rng.u8(0..4) {
+        match rng.u8(0..5) {
             0 if oracle.len() < 40 => {
                 let len = rng.u64(1..9) * 4096;
                 let offset = rng.u64(0..=(PAGES as u64 - len / 4096)) * 4096;
@@ -69,9 +71,10 @@ fn ten_thousand_sequences_agree_with_an_oracle() {
                 let access = Access { read: access.0, write: access.1 };
                 let mask = if rng.bool() { 0xffff_ffff } else { u64::MAX };
                 let memory = Object { handle: 1, pages: pages.clone() };
-                let piece = Piece { memory, offset, len, access, align: 0, fixed: None, guard: rng.bool() };
+                let guard = rng.bool();
+                let piece = Piece { memory, offset, len, access, align: 0, fixed: None, guard };
                 let range = domain.map(&[piece], mask, &mut One(&mut unit)).unwrap()[0];
-                oracle.insert(range.address, Mapped { len, offset, access });
+                oracle.insert(range.address, Mapped { len, offset, access, guard });
             }
             1 if !oracle.is_empty() => {
                 let (&address, mapped) = oracle.iter().nth(rng.usize(0..oracle.len())).unwrap();
@@ -79,6 +82,26 @@ fn ten_thousand_sequences_agree_with_an_oracle() {
                 domain.unmap(&[range], &mut One(&mut unit)).unwrap();
                 oracle.remove(&address);
                 gone.push(address);
+            }
+            2 if !oracle.is_empty() => {
+                // Right behind something: nobody may be there, where a page is kept free.
+                let (&address, mapped) = oracle.iter().nth(rng.usize(0..oracle.len())).unwrap();
+                let (at, offset, access) = (address + mapped.len, 0, mapped.access);
+                let memory = Object { handle: 1, pages: pages.clone() };
+                let piece =
+                    Piece { memory, offset, len: 4096, access, align: 0, fixed: Some(at), guard: false };
+                let neighbour = domain.map(&[piece], u64::MAX, &mut One(&mut unit));
+                let context = format!("seed {seed}, step {step}, {at:#x}: {neighbour:?}");
+                match neighbour {
+                    Ok(_) => {
+                        assert!(!mapped.guard && !oracle.contains_key(&at), "{context}");
+                        oracle.insert(at, Mapped { len: 4096, offset, access, guard: false });
+                    }
+                    Err(error) => {
+                        assert_eq!(error.errno(), errno::EBUSY, "{context}");
+                        refused += usize::from(mapped.guard);
+                    }
+                }
             }
             _ => {
                 // Near something that is mapped, or was.
@@ -106,6 +129,7 @@ fn ten_thousand_sequences_agree_with_an_oracle() {
             }
         }
     }
+    assert!(refused > 100, "{refused} neighbours were refused");
     let everything: Vec<Range> =
         oracle.iter().map(|(&address, mapped)| Range { address, len: mapped.len }).collect();
     domain.unmap(&everything, &mut One(&mut unit)).unwrap();

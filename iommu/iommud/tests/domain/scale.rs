@@ -11,7 +11,7 @@ use iommud::{
 use redox_driver_sys::{model::Memory, shared::SharedMemory};
 
 /// No unit.
-struct Nobody;
+pub(crate) struct Nobody;
 
 impl Invalidate for Nobody {
     fn invalidate(&mut self, _: DomainId, _: u64, _: u64, _: bool) {}

@@ -97,7 +97,7 @@ fn quotas_hold() {
     bench.domain(2).unwrap();
     let first = bench.import(1).unwrap();
     bench.import(1).unwrap();
-    assert_eq!(bench.import(1), Err(errno::EACCES), "48 pages, of 40");
+    assert_eq!(bench.import(1), Err(errno::EACCES), "48 pages and two for tables, of 42");
     let allocate = |len| Request::Allocate(Allocate { len });
     assert_eq!(bench.ask(1, &allocate(9 * 4096)), Err(errno::EDQUOT));
     assert_eq!(bench.ask(1, &allocate(0)), Err(errno::EINVAL));

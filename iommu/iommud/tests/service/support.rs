@@ -64,28 +64,41 @@ pub(crate) struct Bench {
 }
 
 pub(crate) fn limits() -> Limits {
-    Limits { domains: 2, mappings: 8, objects: 4, bytes: 40 * 4096 }
+    Limits { domains: 2, mappings: 8, objects: 4, bytes: 42 * 4096 }
 }
 
 impl Bench {
     pub(crate) fn new(config: Config) -> Self {
-        let machine = Machine::new([config]);
-        let firmware = UnitFirmware::units(&Ivrs::parse(&machine.ivrs()).unwrap()).remove(0);
+        Self::on(Machine::new([config])).unwrap()
+    }
+
+    /// With all units of a machine.
+    pub(crate) fn on(machine: Machine) -> iommud::Result<Self> {
+        Self::with(machine, Unclaimed::Block)
+    }
+
+    /// The same, where devices that nobody has claimed may what `unclaimed` says.
+    pub(crate) fn with(machine: Machine, unclaimed: Unclaimed) -> iommud::Result<Self> {
         let memory = machine.memory().allocator();
-        let registers = machine.registers(firmware.base).unwrap();
-        let clock = machine.clock();
-        let unit = Unit::new(&registers, &memory, &clock, firmware, UnitOptions::default()).unwrap();
+        let firmware = UnitFirmware::units(&Ivrs::parse(&machine.ivrs()).unwrap());
+        let units = firmware.into_iter().enumerate().map(|(n, firmware)| {
+            let registers = machine.registers(firmware.base).unwrap();
+            let clock = machine.host(n).unwrap().clock();
+            let options = UnitOptions { unclaimed, ..UnitOptions::default() };
+            Unit::new(&registers, &memory, &clock, firmware, options).unwrap()
+        });
         let holds = Rc::new(RefCell::new(Some(DEVICE)));
         let last = Rc::new(RefCell::new(None));
         let fake = Fake { memory: memory.clone(), holds: holds.clone(), last: last.clone() };
-        let options = Options { unclaimed: Unclaimed::Block, limits: limits(), sizes: PageSizes::ALL };
-        let service = Service::new(vec![unit], memory, clock, Box::new(fake), options).unwrap();
+        let options = Options { unclaimed, limits: limits(), sizes: PageSizes::ALL };
+        let service =
+            Service::new(units.collect(), memory.clone(), machine.clock(), Box::new(fake), options)?;
         let mut bench = Bench { service, machine, holds, last };
         for id in 1..=2 {
             let caller = Caller { name: format!("client {id}"), administrator: id == 1 };
             bench.service.connect(id, caller);
         }
-        bench
+        Ok(bench)
     }
 
     /// The reply to a request, with a descriptor beside it.

@@ -124,7 +124,7 @@ fn firmware_names_memory_that_stays_reachable() {
     };
     let machine = Machine::new([config]);
     let unit = UnitFirmware::units(&Ivrs::parse(&machine.ivrs()).unwrap()).remove(0);
-    let reserved = |device| unit.reserved(DeviceId(device)).collect::<Vec<_>>();
+    let reserved = |device| unit.reserved(DeviceId(device));
     let memory = |start, last, read, write| ReservedMemory { start, last, read, write };
     let read_only = memory(0x8000_0000, 0x8000_1fff, true, false);
     let exclusion = memory(0x9000_0000, 0x9000_1fff, true, true);
@@ -132,6 +132,40 @@ fn firmware_names_memory_that_stays_reachable() {
     assert_eq!(reserved(0x21), [exclusion]);
     assert_eq!(reserved(0x50), [memory(0xb000_0000, 0xb000_1fff, false, true)], "of those whose name it is");
     assert_eq!(reserved(0x123), []);
+}
+
+#[test]
+fn memory_that_firmware_names_twice_is_one() {
+    let ends = |first, last, read, write| MemoryRange {
+        devices: DEVICE..=DEVICE,
+        flags: IvmdFlags::new().with_unity(true).with_ir(read).with_iw(write),
+        start: first,
+        length: last - first + 1,
+    };
+    let memory = vec![
+        ends(0x5000, 0x6fff, false, true),
+        ends(0x1000, 0x3fff, true, false),
+        ends(0x2000, 0x5fff, true, true),
+        ends(0x9000, 0x9fff, true, false),
+        ends(0x8000, 0x8fff, true, false),
+        ends(0x9000, 0x9fff, true, false),
+        ends(0xffff_ffff_ffff_e000, u64::MAX, true, false),
+        ends(0xffff_ffff_ffff_f000, u64::MAX, false, true),
+    ];
+    let machine = Machine::new([Config { memory, ..Config::default() }]);
+    let unit = UnitFirmware::units(&Ivrs::parse(&machine.ivrs()).unwrap()).remove(0);
+    let reserved = |start, last, read, write| ReservedMemory { start, last, read, write };
+    assert_eq!(
+        unit.reserved(DEVICE),
+        [
+            reserved(0x1000, 0x1fff, true, false),
+            reserved(0x2000, 0x5fff, true, true),
+            reserved(0x6000, 0x6fff, false, true),
+            reserved(0x8000, 0x9fff, true, false),
+            reserved(0xffff_ffff_ffff_e000, 0xffff_ffff_ffff_efff, true, false),
+            reserved(0xffff_ffff_ffff_f000, u64::MAX, true, true),
+        ]
+    );
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Physical memory, for the one process that owns the machine's IOMMU while the kernel has no driver for it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    ffi::{OsStr, OsString},
     fs::{File, OpenOptions},
     os::{
         fd::{AsFd, BorrowedFd},
@@ -14,7 +15,7 @@ use std::{
 
 use io_uring::IoUring;
 use rustix::{
-    fs::{OFlags, SealFlags, fcntl_get_seals, fstat, ftruncate},
+    fs::{OFlags, SealFlags, fcntl_get_seals, fcntl_getfl, fstat, ftruncate},
     mm::{MapFlags, ProtFlags, mmap, munmap},
 };
 
@@ -30,6 +31,8 @@ const PRESENT: u64 = 1 << 63;
 const FRAME: u64 = (1 << 55) - 1;
 /// A huge page.
 const HUGE: usize = 2 << 20;
+/// How names of files with huge pages begin; the id of the process that made one follows, and a number.
+const FILES: &str = "iommud.";
 /// The most that the kernel takes as one buffer, in bytes.
 const MOST_PINNED: usize = 1 << 30;
 
@@ -124,6 +127,14 @@ pub fn adopt_memory(memory: BorrowedFd<'_>, most: u64) -> Result<DmaPages> {
     if !seals.contains(SealFlags::SHRINK) {
         return Err(invalid("the memfd is not sealed against shrinking", &format_args!("{seals:?}")));
     }
+    // Without a right to write nothing can be lent to a device that writes.
+    if seals.intersects(SealFlags::WRITE | SealFlags::FUTURE_WRITE) {
+        return Err(invalid("the memfd is sealed against writing", &format_args!("{seals:?}")));
+    }
+    let flags = fcntl_getfl(memory).map_err(|error| Error::os("look at the memfd", error))?;
+    if flags & OFlags::RWMODE != OFlags::RDWR {
+        return Err(invalid("the memfd is not open for reading and writing", &format_args!("{flags:?}")));
+    }
     let size = fstat(memory).map_err(|error| Error::os("look at the memfd", error))?.st_size;
     let len = u64::try_from(size).ok().filter(|&len| len > 0 && len.is_multiple_of(PAGE_SIZE as u64));
     let len = len.filter(|&len| len <= most).and_then(|len| usize::try_from(len).ok());
@@ -174,15 +185,15 @@ unsafe impl Backend for Pinned {
 /// Gives out memory under physical addresses, from huge pages of files that outlive the process: a unit reads its tables
 /// whether or not their owner still is there.
 pub struct PhysicalMemory {
-    directory: PathBuf,
+    pool: Arc<Pool>,
     allocator: DmaAllocator,
 }
 
 impl PhysicalMemory {
     /// Files are made in `directory`, a hugetlbfs with pages of 2 MiB.
     pub fn new(directory: &Path) -> Self {
-        let pool = Pool { directory: directory.to_path_buf(), state: Mutex::default() };
-        PhysicalMemory { directory: directory.to_path_buf(), allocator: DmaAllocator::new(Arc::new(pool)) }
+        let pool = Arc::new(Pool { directory: directory.to_path_buf(), state: Mutex::default() });
+        PhysicalMemory { allocator: DmaAllocator::new(pool.clone()), pool }
     }
 
     /// The allocator.
@@ -195,14 +206,14 @@ impl PhysicalMemory {
     /// # Errors
     /// What the OS answers.
     pub fn remove_others(&self) -> Result<usize> {
-        let os = |error| Error::os(self.directory.display().to_string(), error);
-        let own = format!("iommud.{}.", std::process::id());
+        let directory = &self.pool.directory;
+        let os = |error| Error::os(directory.display().to_string(), error);
+        let state = self.pool.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut removed = 0;
-        for entry in std::fs::read_dir(&self.directory).map_err(os)? {
+        for entry in std::fs::read_dir(directory).map_err(os)? {
             let entry = entry.map_err(os)?;
             let name = entry.file_name();
-            let name = name.to_string_lossy();
-            if name.starts_with("iommud.") && !name.starts_with(&own) {
+            if name.as_encoded_bytes().starts_with(FILES.as_bytes()) && !state.files.contains(&name) {
                 std::fs::remove_file(entry.path()).map_err(os)?;
                 removed += 1;
             }
@@ -216,6 +227,9 @@ struct PoolState {
     /// Physical address → length and place of free memory. Neighbours in one huge page are joined.
     free: BTreeMap<u64, (usize, Place)>,
     pins: Vec<Pin>,
+    /// Names of the files of these, and the number in the next.
+    files: BTreeSet<OsString>,
+    next: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -232,22 +246,49 @@ struct Pool {
 impl Pool {
     /// Takes another huge page.
     fn grow(&self, state: &mut PoolState) -> Result<()> {
-        let name = format!("iommud.{}.{}", std::process::id(), state.pins.len());
-        let path = self.directory.join(name);
-        let os = |error| Error::os(format!("a huge page in {}", path.display()), error);
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(os)?;
-        ftruncate(&file, HUGE as u64).map_err(|error| os(error.into()))?;
-        let memory = map_file(file.as_fd(), HUGE, 0, &path.display().to_string())?;
-        let pin = Pin::new(memory, HUGE)?;
-        let contiguous = pin.frames.windows(2).all(|pair| pair[1] == pair[0] + PAGE_SIZE as u64);
-        let first = pin.frames[0];
-        if !contiguous || !first.is_multiple_of(HUGE as u64) {
-            return Err(Error::Unsupported(format!("{} has no pages of 2 MiB", self.directory.display())));
+        let (path, file) = self.create(state)?;
+        let taken = self.fill(&file, &path);
+        if taken.is_err() {
+            // Nothing is in it that a unit could read.
+            if let Err(error) = std::fs::remove_file(&path) {
+                log::warn!("{} stays: {error}", path.display());
+            }
         }
+        let (memory, pin) = taken?;
+        state.free.insert(pin.frames[0], (HUGE, Place(memory)));
         state.pins.push(pin);
-        state.free.insert(first, (HUGE, Place(memory)));
+        state.files.extend(path.file_name().map(OsStr::to_owned));
         Ok(())
+    }
+
+    /// Makes a file under a name that nobody has, not even a dead process with the same id.
+    fn create(&self, state: &mut PoolState) -> Result<(PathBuf, File)> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        loop {
+            let path = self.directory.join(format!("{FILES}{}.{}", std::process::id(), state.next));
+            state.next += 1;
+            match options.open(&path) {
+                Ok(file) => return Ok((path, file)),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Error::os(format!("a huge page in {}", path.display()), error)),
+            }
+        }
+    }
+
+    /// Maps and pins one huge page of a new file.
+    fn fill(&self, file: &File, path: &Path) -> Result<(NonNull<u8>, Pin)> {
+        ftruncate(file, HUGE as u64)
+            .map_err(|error| Error::os(format!("a huge page in {}", path.display()), error))?;
+        let memory = map_file(file.as_fd(), HUGE, 0, &path.display().to_string())?;
+        let pinned = Pin::new(memory, HUGE).and_then(|pin| {
+            let contiguous = pin.frames.windows(2).all(|pair| pair[1] == pair[0] + PAGE_SIZE as u64);
+            if contiguous && pin.frames[0].is_multiple_of(HUGE as u64) {
+                return Ok(pin);
+            }
+            Err(Error::Unsupported(format!("{} has no pages of 2 MiB", self.directory.display())))
+        });
+        pinned.map(|pin| (memory, pin)).inspect_err(|_| unmap_file(memory, HUGE))
     }
 }
 

@@ -32,7 +32,10 @@ impl Poller {
     pub(crate) fn add(&mut self, fd: BorrowedFd<'_>, token: u64) -> Result<()> {
         epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), epoll::EventFlags::IN)
             .map_err(|error| Error::os("add to epoll", error))?;
-        self.watched.push(fd.as_raw_fd());
+        // The number of one that was closed meanwhile is given out again.
+        if !self.watched.contains(&fd.as_raw_fd()) {
+            self.watched.push(fd.as_raw_fd());
+        }
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use iommu_protocol::{
     Malformed, MapPiece, MemoryHandle, Range, Report, Request, SOCKET, SOCKET_VARIABLE, parse_reply,
 };
 use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with,
+    AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, connect, shutdown, socket_with,
     sockopt::{Timeout, set_socket_timeout},
 };
 
@@ -122,14 +122,16 @@ impl Client {
         descriptor: Option<BorrowedFd<'_>>,
     ) -> Result<(Report<'_>, Option<OwnedFd>)> {
         self.last = self.last.wrapping_add(1);
-        let lost = |source| ClientError::Lost { step, source };
-        packet::send(&self.socket, &request.encode(self.last), descriptor).map_err(lost)?;
-        let (len, descriptor) = packet::receive(&self.socket, &mut self.buffer).map_err(lost)?;
-        if len == 0 {
-            return Err(lost(io::ErrorKind::UnexpectedEof.into()));
-        }
+        let exchanged = exchange(&self.socket, &request.encode(self.last), descriptor, &mut self.buffer);
+        let (len, descriptor) = exchanged.map_err(|source| {
+            end(&self.socket);
+            ClientError::Lost { step, source }
+        })?;
         let reply = parse_reply(&self.buffer[..len], self.last);
-        let report = reply.map_err(|source| ClientError::Answer { step, source })?;
+        let report = reply.map_err(|source| {
+            end(&self.socket);
+            ClientError::Answer { step, source }
+        })?;
         let refused = |error| ClientError::Refused { step, source: io::Error::from_raw_os_error(error) };
         Ok((report.map_err(refused)?, descriptor))
     }
@@ -217,8 +219,83 @@ impl Client {
     }
 }
 
+/// Sends a request and receives what comes next: its length, and a descriptor.
+fn exchange(
+    socket: &OwnedFd,
+    request: &[u8],
+    descriptor: Option<BorrowedFd<'_>>,
+    buffer: &mut [u8],
+) -> io::Result<(usize, Option<OwnedFd>)> {
+    packet::send(socket, request, descriptor)?;
+    let (len, descriptor) = packet::receive(socket, buffer)?;
+    if len == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok((len, descriptor)) }
+}
+
+/// Ends a connection whose replies no longer belong to the requests: one that comes late would be taken for the next one's.
+/// The daemon sees the end, and so does every later call.
+fn end(socket: &OwnedFd) {
+    if let Err(error) = shutdown(socket, Shutdown::Both) {
+        log::debug!("the connection to the IOMMU daemon had ended: {error}");
+    }
+}
+
 impl AsFd for Client {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+    use iommu_protocol::Reply;
+    use rustix::net::socketpair;
+
+    use super::*;
+
+    /// A client that waits for `answer`, and the daemon's end.
+    fn client(answer: Duration) -> (Client, OwnedFd) {
+        let kind = (AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC);
+        let (socket, daemon) = socketpair(kind.0, kind.1, kind.2, None).unwrap();
+        set_socket_timeout(&socket, Timeout::Recv, Some(answer)).unwrap();
+        (Client { socket, last: 0, buffer: vec![0; MOST_BYTES] }, daemon)
+    }
+
+    /// Reads a request; its answer is `id`'s.
+    fn answer(daemon: &OwnedFd, id: u32) -> io::Result<()> {
+        let mut bytes = [0; MOST_BYTES];
+        let (len, _) = packet::receive(daemon, &mut bytes)?;
+        let (mut header, _) = Request::parse(&bytes[..len]).unwrap();
+        header.id = id;
+        packet::send(daemon, &Reply::to(&header).encode(), None)
+    }
+
+    #[test]
+    fn a_late_reply_is_nobody_elses() {
+        let (mut client, daemon) = client(Duration::from_millis(50));
+        assert!(matches!(client.free(1).unwrap_err(), ClientError::Lost { .. }));
+        // It sees the end of the connection, or it has answered before.
+        let _ = answer(&daemon, 1);
+        for _ in 0..2 {
+            let error = client.free(1).unwrap_err();
+            assert!(matches!(error, ClientError::Lost { .. }), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_reply_to_another_request_ends_the_connection() {
+        let (mut client, daemon) = client(Duration::from_secs(10));
+        let daemon = std::thread::spawn(move || {
+            answer(&daemon, 7).unwrap();
+            packet::receive(&daemon, &mut [0; 8]).map(|(len, _)| len)
+        });
+        let error = client.free(1).unwrap_err();
+        assert!(
+            matches!(error, ClientError::Answer { source: Malformed::Stray { got: 7, .. }, .. }),
+            "{error:?}"
+        );
+        assert_eq!(daemon.join().unwrap().unwrap(), 0, "the daemon is told");
+        assert!(matches!(client.free(1).unwrap_err(), ClientError::Lost { .. }));
     }
 }

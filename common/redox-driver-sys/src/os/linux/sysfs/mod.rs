@@ -45,18 +45,25 @@ pub(super) fn open_function(address: PciAddress) -> Result<Arc<dyn FunctionBacke
 
 /// As [`open_function`], with the domain that the function's DMA goes to.
 pub(super) fn open_with_domain(address: PciAddress) -> Result<(Arc<dyn FunctionBackend>, Domain)> {
-    let directory = directory(address);
+    open(directory(address), &Client::path(), address)
+}
+
+/// Opens the function in `directory` with the daemon at `daemon`.
+fn open(
+    directory: PathBuf,
+    daemon: &Path,
+    address: PciAddress,
+) -> Result<(Arc<dyn FunctionBackend>, Domain)> {
     check_free(&directory, address)?;
     let path = directory.join("config");
     let config = OpenOptions::new().read(true).write(true).open(&path);
     let config = config.map_err(|error| Error::os(path.display().to_string(), error))?;
-    let function = u16::from(address.bus()) << 8 | u16::from(address.device()) << 3;
-    let device = Device { segment: address.segment(), function: function | u16::from(address.function()) };
+    let device = Device { segment: address.segment(), function: address.requester() };
     let config = Arc::new(Config { file: config });
-    // Whatever a former driver had begun must not go on in the new domain.
+    let allocator = IommuDmaAllocator::new(Client::connect(daemon)?, device, config.file.as_fd())?;
+    // Whatever a former driver had begun must not go on in the new domain, in which nothing is mapped yet. Before the device
+    // is ours it may be another's, who works with it.
     config.set_command(|command| command.remove(Command::BUS_MASTER))?;
-    let client = Client::connect(&Client::path())?;
-    let allocator = IommuDmaAllocator::new(client, device, config.file.as_fd())?;
     let domain = allocator.domain().clone();
     let allocator = DmaAllocator::new(Arc::new(allocator));
     Ok((Arc::new(SysfsFunction { directory, config, allocator }), domain))
@@ -109,10 +116,12 @@ impl Config {
         let before = Command::from_bits_retain(self.read(header::COMMAND, Width::Word)? as u16);
         let mut command = before;
         change(&mut command);
-        if command == before {
-            return Ok(());
+        // Only bytes that change: the pin is let through in one by whoever takes interrupts, and bus mastering is in the other.
+        let bytes = before.bits().to_le_bytes().into_iter().zip(command.bits().to_le_bytes());
+        for (at, (_, new)) in (header::COMMAND..).zip(bytes).filter(|(_, (old, new))| old != new) {
+            self.write(at, Width::Byte, new.into())?;
         }
-        self.write(header::COMMAND, Width::Word, command.bits().into())
+        Ok(())
     }
 }
 
@@ -194,5 +203,90 @@ fn unmap_bar(base: NonNull<u8>, len: usize) {
     // SAFETY: called once by the owner of the mapping, of which no register is left.
     if let Err(error) = unsafe { munmap(base.as_ptr().cast(), len) } {
         log::error!("a BAR of {len} bytes stays mapped: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+    use std::thread;
+
+    use iommu_protocol::{DomainHandle, MOST_BYTES, Reply, Request, errno};
+    use rustix::net::{
+        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept, bind, listen, socket_with,
+    };
+
+    use super::*;
+    use crate::os::packet;
+
+    /// A daemon at `path` that makes domains and assigns devices with `assigned`.
+    fn daemon(path: &Path, assigned: Option<i32>) -> thread::JoinHandle<()> {
+        let kind = (AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC);
+        let listener = socket_with(kind.0, kind.1, kind.2, None).unwrap();
+        bind(&listener, &SocketAddrUnix::new(path).unwrap()).unwrap();
+        listen(&listener, 1).unwrap();
+        thread::spawn(move || {
+            let socket = accept(&listener).unwrap();
+            let mut bytes = [0; MOST_BYTES];
+            while let Ok((len @ 1.., _)) = packet::receive(&socket, &mut bytes) {
+                let (header, request) = Request::parse(&bytes[..len]).unwrap();
+                let reply = match request {
+                    Request::CreateDomain(_) => {
+                        Reply::to(&header).with(&DomainHandle { domain: 1, reserved: 0 })
+                    }
+                    Request::Assign(assign) if assign.device.function == 0x20 => match assigned {
+                        None => Reply::to(&header),
+                        Some(error) => Reply::with_error(&header, error),
+                    },
+                    other => panic!("{other:?}"),
+                };
+                packet::send(&socket, &reply.encode(), None).unwrap();
+            }
+        })
+    }
+
+    fn config(directory: &Path, command: Command) -> Config {
+        let path = directory.join("config");
+        let mut bytes = [0; 64];
+        bytes[usize::from(header::COMMAND)..][..2].copy_from_slice(&command.bits().to_le_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        Config { file: OpenOptions::new().read(true).write(true).open(path).unwrap() }
+    }
+
+    fn has(config: &Config, bit: Command) -> bool {
+        config.read(header::COMMAND, Width::Word).unwrap() & u32::from(bit.bits()) != 0
+    }
+
+    #[test]
+    fn a_device_is_stopped_by_its_new_owner_and_by_nobody_else() {
+        for (assigned, runs) in [(Some(errno::EBUSY), true), (None, false)] {
+            let directory = tempfile::tempdir().unwrap();
+            let config = config(directory.path(), Command::BUS_MASTER | Command::MEMORY_SPACE);
+            let socket = directory.path().join("socket");
+            let daemon = daemon(&socket, assigned);
+            let opened = open(directory.path().to_path_buf(), &socket, PciAddress::MODEL);
+            assert_eq!(opened.is_err(), assigned.is_some());
+            assert_eq!(has(&config, Command::BUS_MASTER), runs);
+            assert!(has(&config, Command::MEMORY_SPACE));
+            drop(opened);
+            daemon.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn the_pin_and_bus_mastering_are_changed_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = &config(directory.path(), Command::empty());
+        thread::scope(|scope| {
+            for bit in [Command::BUS_MASTER, Command::INTX_DISABLE] {
+                scope.spawn(move || {
+                    for on in [true, false].into_iter().cycle().take(20_000) {
+                        config.set_command(|command| command.set(bit, on)).unwrap();
+                        assert_eq!(has(config, bit), on, "{bit:?}");
+                    }
+                });
+            }
+        });
     }
 }
