@@ -79,7 +79,10 @@ impl Core {
     fn arrive(&mut self, bus: &mut dyn Bus, frame: Vec<u8>) {
         let rctl = Rctl::from(self.get(reg::RCTL));
         let ctrl = Ctrl::from(self.get(reg::CTRL));
-        let Some(destination) = frame.first_chunk::<6>().copied().filter(|_| rctl.en()) else { return };
+        let Some(destination) = frame.first_chunk::<6>().copied().filter(|_| rctl.en() && rctl.dtyp() == 0)
+        else {
+            return;
+        };
         self.count(statistics::TPR);
         if frame.len() + FCS > if rctl.lpe() { 16_384 } else { LONGEST_USUAL } {
             return self.count(statistics::ROC);

@@ -196,6 +196,33 @@ fn the_throttle_holds_interrupts_up() {
 }
 
 #[test]
+fn a_look_at_the_link_takes_no_interrupt_from_the_queues() {
+    let bench = Bench::named("82574L");
+    let throttling = Throttling::Fixed(NonZeroU32::new(100).unwrap());
+    let mut driven =
+        Driven::new(&bench, Options { interrupts: InterruptKind::MsiX, throttling, ..Options::default() });
+    calls(&mut driven);
+    for n in 0..2 {
+        bench.host.advance(Duration::from_millis(20));
+        bench.model.send(&frame(OWN, 60, n));
+        bench.host.advance(Duration::from_millis(1));
+        assert!(serve(&mut driven.pairs[0]));
+        assert_eq!(driven.receive(&bench).len(), 1);
+    }
+    // The throttle holds this one up, and the link goes meanwhile.
+    bench.model.send(&frame(OWN, 60, 2));
+    bench.host.advance(Duration::from_millis(1));
+    assert!(!serve(&mut driven.pairs[0]));
+    bench.plug(None);
+    bench.host.advance(Duration::from_millis(1));
+    assert!(driven.device.interrupt().is_some_and(|interrupt| interrupt.take().unwrap() > 0));
+    driven.poll(&bench).unwrap();
+    bench.host.advance(Duration::from_millis(10));
+    assert!(serve(&mut driven.pairs[0]), "the packet's interrupt is lost");
+    bench.assert_clean();
+}
+
+#[test]
 fn fewer_vectors_or_none_will_do() {
     let bench = Bench::named("82574L");
     bench.host.refuse_interrupts(InterruptKind::MsiX);
