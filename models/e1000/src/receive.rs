@@ -7,18 +7,14 @@ use e1000_spec::{
     },
     statistics,
 };
+use model_support::{
+    network::Action,
+    packet::{Parsed, ip_is_right, parse, transport_is_right},
+};
 use redox_driver_sys::model::Bus;
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::{
-    core::Core,
-    fault::Action,
-    interrupt::Delay,
-    packet::{Parsed, ip_is_right, parse, transport_is_right},
-    ring::Ring,
-    rss,
-    violation::Violation,
-};
+use crate::{core::Core, interrupt::Delay, ring::Ring, rss, violation::Violation};
 
 /// Longest frame without LPE, with its frame check sequence.
 const LONGEST_USUAL: usize = 1522;
