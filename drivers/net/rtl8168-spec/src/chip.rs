@@ -88,9 +88,9 @@ pub struct Chip {
     pub phy_steps: &'static [PhyStep],
 }
 
-/// Jumbo frames: so many KiB, less the Ethernet header and 2.
+/// Jumbo frames: so many KiB, less Ethernet header, tag and frame check sequence.
 const fn jumbo(kib: u16) -> u16 {
-    kib * 1024 - 16
+    kib * 1024 - 22
 }
 
 const OTHER: RxConfig = RxConfig::new().with_burst(7);
