@@ -6,8 +6,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use e1000_spec::CHIPS;
-use model_e1000::{Config, E1000, Partner};
+use model_e1000::Partner;
 use model_server::Server;
 
 use crate::devices::judged;
@@ -36,18 +35,32 @@ pub(crate) fn listen(chips: &[String], sockets: [&PathBuf; 2]) -> Result<Vec<Ser
 
 /// A controller of that kind, plugged in.
 fn end(chip: &str, socket: &Path, address: [u8; 6]) -> Result<End> {
-    if !CHIPS.iter().any(|known| known.name == chip) {
-        let known: Vec<&str> = CHIPS.iter().map(|known| known.name).collect();
-        bail!("there is no model of {chip}, but of {}", known.join(", "));
+    if e1000_spec::CHIPS.iter().any(|known| known.name == chip) {
+        let config = model_e1000::Config { address, ..model_e1000::Config::named(chip) };
+        let (device, handle) = model_e1000::E1000::new(config);
+        handle.set_partner(Some(Partner::SWITCH), Duration::ZERO);
+        let (violations, receiver) = (handle.clone(), handle.clone());
+        return Ok(End {
+            server: judged(Server::listen(socket, Box::new(device))?, move || violations.take_violations()),
+            take_sent: Box::new(move || handle.take_sent()),
+            send: Box::new(move |frame| receiver.send(frame)),
+        });
     }
-    let (device, handle) = E1000::new(Config { address, ..Config::named(chip) });
-    handle.set_partner(Some(Partner::SWITCH), Duration::ZERO);
-    let (violations, receiver) = (handle.clone(), handle.clone());
-    Ok(End {
-        server: judged(Server::listen(socket, Box::new(device))?, move || violations.take_violations()),
-        take_sent: Box::new(move || handle.take_sent()),
-        send: Box::new(move |frame| receiver.send(frame)),
-    })
+    if let Some(chip) = rtl8168_spec::Chip::named(chip) {
+        let config = model_rtl8168::Config { address, ..model_rtl8168::Config::of(chip) };
+        let (device, handle) = model_rtl8168::Rtl8168::new(config);
+        handle.set_partner(Some(Partner::SWITCH), Duration::ZERO);
+        let (violations, receiver) = (handle.clone(), handle.clone());
+        return Ok(End {
+            server: judged(Server::listen(socket, Box::new(device))?, move || violations.take_violations()),
+            take_sent: Box::new(move || handle.take_sent()),
+            send: Box::new(move |frame| receiver.send(frame)),
+        });
+    }
+    let names = e1000_spec::CHIPS.iter().map(|chip| chip.name);
+    let mut names: Vec<&str> = names.chain(rtl8168_spec::CHIPS.iter().map(|chip| chip.name)).collect();
+    names.dedup();
+    bail!("there is no model of {chip}, but of {}", names.join(", "));
 }
 
 /// Carries what one end sends to the other.

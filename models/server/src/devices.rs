@@ -34,9 +34,9 @@ pub(crate) enum Kind {
         #[arg(long)]
         packed: bool,
     },
-    /// Two of Intel's Ethernet controllers, at the ends of a cable
+    /// Two Ethernet controllers, at the ends of a cable
     Cable {
-        /// What is at each end, such as 82540EM or 82574L
+        /// What is at each end, such as 82574L or RTL8168H
         #[arg(value_names = ["CHIP", "CHIP"], num_args = 2, required = true)]
         chips: Vec<String>,
     },

@@ -34,7 +34,31 @@ pub(super) const DRIVER: Driver = Driver {
             name: "models-82545em",
             title: "Linux's e1000 on our models of an 82545EM and an 82544, with a cable between",
             script: "models-network.sh",
-            build: large,
+            build: e1000_large,
+            checks: LARGE,
+            curves: &[],
+        },
+        Plan {
+            name: "models-rtl8168b",
+            title: "Linux's r8169 on our model of an RTL8168B, with a cable to an 82545EM",
+            script: "models-network.sh",
+            build: rtl8168b,
+            checks: LARGE,
+            curves: &[],
+        },
+        Plan {
+            name: "models-rtl8168c",
+            title: "Linux's r8169 on our model of an RTL8168C, with a cable to an 82545EM",
+            script: "models-network.sh",
+            build: rtl8168c,
+            checks: LARGE,
+            curves: &[],
+        },
+        Plan {
+            name: "models-rtl8168h",
+            title: "Linux's r8169 on our model of an RTL8168H, with a cable to an 82545EM",
+            script: "models-network.sh",
+            build: rtl8168h,
             checks: LARGE,
             curves: &[],
         },
@@ -81,9 +105,15 @@ const WIRE: &[Expected] = &[
 const LARGE: &[Expected] = &[
     always("Linux's drivers find both ends and a link"),
     always("pings of every size to the MTU, both ways"),
+    always("IPv6 neighbours find each other"),
+    always("VLAN"),
+    always("checksums and TSO are on"),
+    always("TCP to the peer"),
+    always("TCP from the peer"),
+    always("UDP to the peer"),
+    always("64 MiB by TCP each way arrive unchanged"),
     always("large frames"),
     always("TCP with large frames"),
-    always("64 MiB by TCP each way arrive unchanged"),
     always("the devices' own counters agree"),
     always("nothing forbidden was done but what is known"),
 ];
@@ -106,9 +136,30 @@ fn e1000(guest: Guest<'_>) -> Result<Guest<'_>> {
     Ok(guest.env("COUNTED", "tx_packets rx_packets").env("KNOWN", known))
 }
 
-fn large(guest: Guest<'_>) -> Result<Guest<'_>> {
+fn e1000_large(guest: Guest<'_>) -> Result<Guest<'_>> {
     let guest = wire(guest, ["82545EM", "82544"], ["e1000", "e1000"]);
     Ok(guest.env("COUNTED", "tx_packets rx_packets").env("KNOWN", "UnknownRegister").env("LARGE", "9000"))
+}
+
+fn rtl8168b(guest: Guest<'_>) -> Result<Guest<'_>> {
+    Ok(rtl8168(guest, "RTL8168B", "4074"))
+}
+
+fn rtl8168c(guest: Guest<'_>) -> Result<Guest<'_>> {
+    Ok(rtl8168(guest, "RTL8168C", "6122"))
+}
+
+fn rtl8168h(guest: Guest<'_>) -> Result<Guest<'_>> {
+    Ok(rtl8168(guest, "RTL8168H", "9194"))
+}
+
+/// A chip of Realtek's, with the most bytes of a packet that it takes.
+fn rtl8168<'a>(guest: Guest<'a>, chip: &str, large: &str) -> Guest<'a> {
+    wire(guest, [chip, "82545EM"], ["r8169", "e1000"])
+        .env("COUNTED", "tx_packets rx_packets")
+        // Of Linux's e1000.
+        .env("KNOWN", "UnknownRegister")
+        .env("LARGE", large)
 }
 
 /// Two chips at the ends of a cable, with their drivers in Linux.

@@ -97,6 +97,8 @@ pub struct Csiar {
     pub flag: bool,
 }
 
+redox_driver_sys::register_values!(Access: u32, Ocp: u32, Eriar: u32, Csiar: u32);
+
 /// Extended registers that driver and model name (Linux).
 pub mod eri {
     /// FIFO for what comes: static and dynamic size.

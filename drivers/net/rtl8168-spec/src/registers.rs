@@ -432,6 +432,11 @@ pub const fn multicast_bit(address: [u8; 6]) -> (usize, u8) {
     (7 - (bit as usize >> 3), 1 << (bit & 7))
 }
 
+redox_driver_sys::register_values!(
+    Command: u8, Events: u16, TxConfig: u32, RxConfig: u32, Config1: u8, Config2: u8, Config3: u8, Config5: u8, PhyStatus: u8, Mcu: u8,
+    CPlus: u16, Mitigation: u16, Misc: u32,
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
