@@ -100,6 +100,7 @@ impl Core {
         self.cr = 0;
         self.interrupts = Interrupts::default();
         self.tally_due = None;
+        self.indirect.restart();
         self.tx.restart();
         self.rx.restart();
         self.set32(RCR, self.get32(RCR) & !0x3f);

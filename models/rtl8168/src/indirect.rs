@@ -51,6 +51,11 @@ impl Indirect {
         Indirect { extended: extended.into(), ..Indirect::default() }
     }
 
+    /// A reset: accesses that are under way are forgotten.
+    pub(crate) fn restart(&mut self) {
+        self.under_way.clear();
+    }
+
     /// An extended register.
     pub(crate) fn extended(&self, address: u16) -> u32 {
         self.extended.get(&(address & !3)).copied().unwrap_or(0)

@@ -167,15 +167,18 @@ impl Core {
         let garbage = actions.contains(&Action::Garbage);
         done = done.with_length(u16::try_from(stored.len()).unwrap_or(0) & 0x3fff);
         done = done.with_crc(garbage).with_res(garbage);
+        let mut flipped = 0;
         for action in actions {
             match *action {
                 Action::BadLength(bits) => done = done.with_length((done.length() ^ bits) & 0x3fff),
                 // OWN and EOR are no status.
-                Action::BadStatus(bits) => done = RxDone::from(done.into_bits() ^ bits & 0x3fff_ffff),
+                Action::BadStatus(bits) => flipped ^= bits & 0x3fff_ffff,
                 _ => {}
             }
         }
-        if !actions.contains(&Action::NoWriteBack) && self.fill(bus, &parts, &stored, done, second).is_err() {
+        if !actions.contains(&Action::NoWriteBack)
+            && self.fill(bus, &parts, &stored, (done, flipped), second).is_err()
+        {
             self.rx.hung = true;
             self.raise(bus, Events::new().with_serr(true));
             return true;
@@ -248,7 +251,7 @@ impl Core {
         bus: &mut dyn Bus,
         parts: &[(u16, Descriptor, RxPosted)],
         stored: &[u8],
-        done: RxDone,
+        (done, flipped): (RxDone, u32),
         second: RxSecond,
     ) -> Result<(), redox_driver_sys::model::DmaFault> {
         let mut rest = stored;
@@ -258,7 +261,9 @@ impl Core {
             bus.dma_write(descriptor.address, piece)?;
             let (first, last) = (number == 0, rest.is_empty());
             let mut opts = done.with_fs(first).with_ls(last).with_eor(posted.eor());
-            if !last {
+            if last {
+                opts = RxDone::from(opts.into_bits() ^ flipped);
+            } else {
                 opts = opts.with_length(u16::try_from(piece.len()).unwrap_or(0));
             }
             self.rx.ring.write_back(bus, *index, opts.into_bits(), second.into_bits())?;

@@ -44,6 +44,26 @@ pub struct Tally {
 const _: () = assert!(size_of::<Tally>() == ALIGN);
 
 impl Tally {
+    /// What was counted since an earlier look: each counter starts anew after its end.
+    #[must_use]
+    pub const fn since(&self, earlier: &Tally) -> Tally {
+        Tally {
+            tx_packets: self.tx_packets.wrapping_sub(earlier.tx_packets),
+            rx_packets: self.rx_packets.wrapping_sub(earlier.rx_packets),
+            tx_errors: self.tx_errors.wrapping_sub(earlier.tx_errors),
+            rx_errors: self.rx_errors.wrapping_sub(earlier.rx_errors),
+            rx_missed: self.rx_missed.wrapping_sub(earlier.rx_missed),
+            align_errors: self.align_errors.wrapping_sub(earlier.align_errors),
+            tx_one_collision: self.tx_one_collision.wrapping_sub(earlier.tx_one_collision),
+            tx_multi_collision: self.tx_multi_collision.wrapping_sub(earlier.tx_multi_collision),
+            rx_unicast: self.rx_unicast.wrapping_sub(earlier.rx_unicast),
+            rx_broadcast: self.rx_broadcast.wrapping_sub(earlier.rx_broadcast),
+            rx_multicast: self.rx_multicast.wrapping_sub(earlier.rx_multicast),
+            tx_aborted: self.tx_aborted.wrapping_sub(earlier.tx_aborted),
+            tx_underrun: self.tx_underrun.wrapping_sub(earlier.tx_underrun),
+        }
+    }
+
     /// All of them with the names that Linux's `ethtool -S` has, in its order.
     pub fn named(&self) -> [(&'static str, u64); 13] {
         [
