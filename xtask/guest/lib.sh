@@ -58,6 +58,16 @@ host() {
     esac
 }
 
+# uncomplaining KIND...: the model says nothing against its driver but what is known of it.
+uncomplaining() {
+    local said kind
+    said=$(host complaints "$MODEL") || return 1
+    echo "${said:-nothing}"
+    for kind in $said; do
+        case " $* " in *" $kind "*) ;; *) return 1 ;; esac
+    done
+}
+
 # wait_for SECONDS COMMAND...: repeats the command until it succeeds or the time is over.
 wait_for() {
     local end=$((SECONDS + $1))

@@ -22,16 +22,6 @@ discards() {
     echo "2 MiB of 4"
 }
 
-# uncomplaining KIND...: the model says nothing against its driver but what is known of it.
-uncomplaining() {
-    local said kind
-    said=$(host complaints "$MODEL") || return 1
-    echo "${said:-nothing}"
-    for kind in $said; do
-        case " $* " in *" $kind "*) ;; *) return 1 ;; esac
-    done
-}
-
 # on MODEL: what follows is about it.
 on() {
     MODEL=$1 ADDRESS=${SLOTS[$1]}

@@ -81,10 +81,12 @@ pings() {
 
 addressed() { ip address replace "$US/24" dev "$IF" && pings 56; }
 
+# jumbo [MTU]: frames with that many bytes of packet, or else 9,000.
 jumbo() {
-    ip link set "$IF" mtu 9000 && peer ip link set wire mtu 9000 || return 1
+    local mtu=${1:-9000}
+    ip link set "$IF" mtu "$mtu" && peer ip link set wire mtu "$mtu" || return 1
     sleep 2
-    pings 1473 4000 8191 8971 8972
+    pings 1473 4000 $((mtu - 809)) $((mtu - 29)) $((mtu - 28))
 }
 
 # server: an iperf3 server of the peer's, for one test.

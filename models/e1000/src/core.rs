@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 
 use e1000_spec::registers::{self as reg, Ctrl, RAH_AV, Status, rah, ral, receive_address};
-use model_support::phy::PhyModel;
+use model_support::{network::Action, phy::PhyModel};
 use redox_driver_sys::{model::Bus, time::Time};
 
 use crate::{
     config::Config,
-    fault::{Action, FaultPlan, Faults, LifecycleFault},
+    fault::{FaultPlan, Faults, LifecycleFault},
     interrupt::Interrupts,
     management::Management,
     receive::RxQueue,

@@ -113,8 +113,10 @@ impl Core {
         let pending = self.interrupts.icr & self.interrupts.ims != 0;
         let express = self.config.chip.is_express();
         let value = Causes::from(self.interrupts.icr).with_asserted(express && pending);
-        // With MSI-X, causes are cleared by EIAC or by writing (82574 section 7.4.5).
-        let kept = express && bus.interrupt_kind() == Some(InterruptKind::MsiX) && self.interrupts.ims != 0;
+        // With MSI-X, while nothing asks for an interrupt, what is masked stays (82574 section 7.4.5); Linux's driver
+        // relies on all being cleared otherwise.
+        let messages = express && bus.interrupt_kind() == Some(InterruptKind::MsiX);
+        let kept = messages && self.interrupts.ims != 0 && !pending;
         if !kept {
             self.interrupts.icr = 0;
         }

@@ -23,7 +23,6 @@ mod filter;
 mod handle;
 mod interrupt;
 mod management;
-mod packet;
 mod receive;
 mod registers;
 mod ring;
@@ -34,10 +33,14 @@ mod violation;
 
 pub use config::Config;
 pub use device::E1000;
-pub use fault::{Action, FaultPlan, LifecycleFault, Packets, Rule};
+pub use fault::{FaultPlan, LifecycleFault, Rule};
 pub use handle::Handle;
-pub use model_support::{fault::StuckBits, phy::Partner};
-pub use packet::internet_sum;
+pub use model_support::{
+    fault::StuckBits,
+    network::{Action, Packets},
+    packet::internet_sum,
+    phy::Partner,
+};
 pub use rss::toeplitz;
 pub use statistics::Statistics;
 pub use violation::Violation;

@@ -7,18 +7,14 @@ use e1000_spec::{
     },
     statistics,
 };
+use model_support::{
+    network::Action,
+    packet::{Parsed, ip_is_right, parse, transport_is_right},
+};
 use redox_driver_sys::model::Bus;
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::{
-    core::Core,
-    fault::Action,
-    interrupt::Delay,
-    packet::{Parsed, ip_is_right, parse, transport_is_right},
-    ring::Ring,
-    rss,
-    violation::Violation,
-};
+use crate::{core::Core, interrupt::Delay, ring::Ring, rss, violation::Violation};
 
 /// Longest frame without LPE, with its frame check sequence.
 const LONGEST_USUAL: usize = 1522;
@@ -79,7 +75,10 @@ impl Core {
     fn arrive(&mut self, bus: &mut dyn Bus, frame: Vec<u8>) {
         let rctl = Rctl::from(self.get(reg::RCTL));
         let ctrl = Ctrl::from(self.get(reg::CTRL));
-        let Some(destination) = frame.first_chunk::<6>().copied().filter(|_| rctl.en()) else { return };
+        let Some(destination) = frame.first_chunk::<6>().copied().filter(|_| rctl.en() && rctl.dtyp() == 0)
+        else {
+            return;
+        };
         self.count(statistics::TPR);
         if frame.len() + FCS > if rctl.lpe() { 16_384 } else { LONGEST_USUAL } {
             return self.count(statistics::ROC);

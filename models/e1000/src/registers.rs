@@ -231,6 +231,9 @@ impl Core {
         if value.en() && value.buffer_len().is_none() {
             self.violation(Violation::BufferLength);
         }
+        if value.en() && value.dtyp() != 0 {
+            self.violation(Violation::DescriptorType(value.dtyp()));
+        }
         self.set(reg::RCTL, value.into_bits());
         if !value.en() {
             self.fifo.clear();

@@ -2,7 +2,7 @@
 
 use e1000_spec::{receive::rss_type, registers::RSS_KEY};
 
-use crate::packet::Parsed;
+use model_support::packet::Parsed;
 
 /// The Toeplitz hash of `input`.
 pub fn toeplitz(key: &[u8; RSS_KEY], input: &[u8]) -> u32 {

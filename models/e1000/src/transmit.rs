@@ -10,17 +10,14 @@ use e1000_spec::{
         PacketOptions,
     },
 };
+use model_support::{
+    network::Action,
+    packet::{self, Headers, segments},
+};
 use redox_driver_sys::{model::Bus, time::Time};
 use zerocopy::FromBytes;
 
-use crate::{
-    core::Core,
-    fault::Action,
-    interrupt::Delay,
-    packet::{add_sums, internet_sum},
-    ring::Ring,
-    violation::Violation,
-};
+use crate::{core::Core, interrupt::Delay, ring::Ring, violation::Violation};
 
 /// Shortest frame without its frame check sequence.
 const SHORTEST: usize = 60;
@@ -260,35 +257,13 @@ impl Core {
         }
         self.statistics.segmented += 1;
         self.count(statistics::TSCTC);
-        let (header, body) = data.split_at(header_len);
-        let pieces = body.chunks(mss).collect::<Vec<_>>();
-        let last = pieces.len().saturating_sub(1);
-        let mut offset = 0u32;
-        for (number, piece) in pieces.into_iter().enumerate() {
-            let mut frame = [header, piece].concat();
-            let number_word = u16::try_from(number).unwrap_or(u16::MAX);
-            if command.ipv4() {
-                let total = u16::try_from(frame.len() - ip).unwrap_or(u16::MAX);
-                frame[ip + 2..ip + 4].copy_from_slice(&total.to_be_bytes());
-                let id = u16::from_be_bytes([frame[ip + 4], frame[ip + 5]]).wrapping_add(number_word);
-                frame[ip + 4..ip + 6].copy_from_slice(&id.to_be_bytes());
-                if options.ixsm() {
-                    put_sum(&mut frame, ip, context.ipcse.into(), context.ipcso.into(), 0);
-                }
-            } else {
-                let total = u16::try_from(frame.len() - ip - 40).unwrap_or(u16::MAX);
-                frame[ip + 4..ip + 6].copy_from_slice(&total.to_be_bytes());
-            }
-            let sequence =
-                u32::from_be_bytes([frame[tcp + 4], frame[tcp + 5], frame[tcp + 6], frame[tcp + 7]]);
-            frame[tcp + 4..tcp + 8].copy_from_slice(&sequence.wrapping_add(offset).to_be_bytes());
-            if number != last {
-                // FIN and PSH are the last one's.
-                frame[tcp + 13] &= !0b1001;
+        let headers = Headers { ip, v6: !command.ipv4(), tcp, len: header_len };
+        for mut frame in segments(data, headers, mss).unwrap_or_default() {
+            if command.ipv4() && options.ixsm() {
+                put_sum(&mut frame, ip, context.ipcse.into(), context.ipcso.into(), 0);
             }
             let length = u16::try_from(frame.len() - tcp).unwrap_or(u16::MAX);
             put_sum(&mut frame, tcp, context.tucse.into(), context.tucso.into(), length);
-            offset = offset.wrapping_add(u32::try_from(piece.len()).unwrap_or(0));
             self.emit(frame, vlan);
         }
     }
@@ -335,9 +310,5 @@ impl Core {
 /// Sums `frame` from `start` to `end` (inclusive; 0 for all) and `more`, and puts the inverted sum at `field`. False if it does not fit.
 fn put_sum(frame: &mut [u8], start: usize, end: usize, field: usize, more: u16) -> bool {
     let end = if end == 0 { frame.len() } else { end + 1 };
-    let Some(range) = frame.get(start..end) else { return false };
-    let sum = !add_sums(internet_sum(range), more);
-    let Some(target) = frame.get_mut(field..field + 2) else { return false };
-    target.copy_from_slice(&sum.to_be_bytes());
-    true
+    packet::put_sum(frame, start..end, field, more)
 }

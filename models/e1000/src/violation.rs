@@ -30,6 +30,9 @@ pub enum Violation {
     Mdio,
     /// The receive buffer length is reserved.
     BufferLength,
+    /// Receive descriptors of a type that the chip or the model does not have, as those that split packets (82574): nothing is
+    /// received.
+    DescriptorType(u8),
     /// Bits that the chip's errata ask for were not what they should be when a ring was started.
     Fix(u64),
     /// Something may still do DMA while the bus is closed for reset.

@@ -1,10 +1,15 @@
 //! The models that there are.
 
-use std::fmt;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
+use anyhow::{Result, bail};
 use clap::Subcommand;
-use model_server::Complaints;
-use redox_driver_sys::model::Device;
+use model_server::Server;
+
+use crate::cable;
 
 const SECTOR: u64 = 512;
 
@@ -29,6 +34,12 @@ pub(crate) enum Kind {
         #[arg(long)]
         packed: bool,
     },
+    /// Two Ethernet controllers, at the ends of a cable
+    Cable {
+        /// What is at each end, such as 82574L or RTL8168H
+        #[arg(value_names = ["CHIP", "CHIP"], num_args = 2, required = true)]
+        chips: Vec<String>,
+    },
 }
 
 /// A disk, whose content is forgotten at the end.
@@ -50,32 +61,43 @@ impl Disk {
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, disk) = match self {
-            Kind::Nvme { disk } => ("NVMe controller", disk),
-            Kind::Ahci { disk } => ("AHCI controller", disk),
-            Kind::VirtioBlk { disk, .. } => ("virtio block device", disk),
-        };
-        write!(f, "{name} with {} MiB", disk.size)
+        match self {
+            Kind::Nvme { disk } => write!(f, "an NVMe controller with {} MiB", disk.size),
+            Kind::Ahci { disk } => write!(f, "an AHCI controller with {} MiB", disk.size),
+            Kind::VirtioBlk { disk, .. } => write!(f, "a virtio block device with {} MiB", disk.size),
+            Kind::Cable { chips } => write!(f, "a cable between {}", chips.join(" and ")),
+        }
     }
 }
 
 impl Kind {
-    /// The model, and what it says against its driver.
-    pub(crate) fn build(&self) -> (Box<dyn Device>, Complaints) {
-        match self {
+    /// Listens at a socket for each device, in order.
+    pub(crate) fn listen(&self, sockets: &[PathBuf]) -> Result<Vec<Server>> {
+        if let (Kind::Cable { chips }, [one, other]) = (self, sockets) {
+            return cable::listen(chips, [one, other]);
+        }
+        let [socket] = sockets else {
+            let devices = if matches!(self, Kind::Cable { .. }) { 2 } else { 1 };
+            bail!("--socket must be given once for each device: {devices}, not {}", sockets.len());
+        };
+        Ok(vec![self.listen_at(socket)?])
+    }
+
+    fn listen_at(&self, socket: &Path) -> Result<Server> {
+        Ok(match self {
             Kind::Nvme { disk } => {
                 let namespaces = vec![model_nvme::NamespaceConfig::new(disk.sectors(), 9)];
                 let config =
                     model_nvme::Config { namespaces, serial: disk.serial.clone(), ..Default::default() };
                 let (device, handle) = model_nvme::Nvme::new(config);
-                (Box::new(device), complaints(move || handle.take_violations()))
+                judged(Server::listen(socket, Box::new(device))?, move || handle.take_violations())
             }
             Kind::Ahci { disk } => {
                 let disk = model_ahci::DiskConfig::new(disk.sectors(), &disk.serial);
                 let devices = vec![Some(model_ahci::DeviceConfig::Disk(disk))];
                 let (device, handle) =
                     model_ahci::Ahci::new(model_ahci::Config { devices, ..Default::default() });
-                (Box::new(device), complaints(move || handle.take_violations()))
+                judged(Server::listen(socket, Box::new(device))?, move || handle.take_violations())
             }
             Kind::VirtioBlk { disk, packed } => {
                 let mut transport = model_virtio::TransportConfig::default();
@@ -86,12 +108,22 @@ impl Kind {
                     ..Default::default()
                 };
                 let (device, handle) = model_virtio::Virtio::new(transport, model_virtio::Blk::new(config));
-                (Box::new(device), complaints(move || handle.take_violations()))
+                judged(Server::listen(socket, Box::new(device))?, move || handle.take_violations())
             }
-        }
+            Kind::Cable { .. } => bail!("a cable has two ends"),
+        })
     }
 }
 
-fn complaints<V: fmt::Debug>(mut take: impl FnMut() -> Vec<V> + Send + 'static) -> Complaints {
-    Box::new(move || take().iter().map(|violation| format!("{violation:?}")).collect())
+/// Has what the model thinks forbidden logged.
+pub(crate) fn judged<V: fmt::Debug>(
+    server: Server,
+    mut take: impl FnMut() -> Vec<V> + Send + 'static,
+) -> Server {
+    server.observe(move || {
+        for violation in take() {
+            log::error!("the guest's driver did what is forbidden: {violation:?}");
+        }
+    });
+    server
 }

@@ -1,8 +1,7 @@
 //! Device models as devices of a virtual machine.
 //!
 //! A [`Server`] speaks vfio-user with QEMU's `vfio-user-pci`: the guest finds the model as a PCI function, and its own driver,
-//! which knows nothing of this project, judges whether the model behaves as its specification says. What the driver does
-//! that the model thinks forbidden is logged, too: one of both is wrong then.
+//! which knows nothing of this project, judges whether the model behaves as its specification says.
 #![forbid(unsafe_code)]
 
 mod function;
@@ -11,5 +10,4 @@ mod memory;
 mod regions;
 mod server;
 
-pub use memory::{GuestMemory, MapError};
-pub use server::{Complaints, ServeError, Server};
+pub use server::{Observer, ServeError, Server, Waker};

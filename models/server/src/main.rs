@@ -1,13 +1,13 @@
 //! A device model as a device of a virtual machine.
 #![forbid(unsafe_code)]
 
+mod cable;
 mod devices;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use common::{args::LogArgs, logger::Logging};
-use model_server::Server;
 
 use devices::Kind;
 
@@ -18,9 +18,9 @@ use devices::Kind;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// Where QEMU finds the device; must not exist yet
-    #[arg(long, value_name = "PATH")]
-    socket: PathBuf,
+    /// Where QEMU finds the device, or each of them; must not exist yet
+    #[arg(long = "socket", value_name = "PATH", required = true)]
+    sockets: Vec<PathBuf>,
     /// The device
     #[command(subcommand)]
     device: Kind,
@@ -34,9 +34,13 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> anyhow::Result<()> {
     Logging::new("model", "pci", "model").level(args.log.log_level).init()?;
-    let (device, complaints) = args.device.build();
-    let server = Server::listen(&args.socket, device, complaints)?;
-    log::info!("{} at {}", args.device, args.socket.display());
-    server.serve()?;
-    Ok(())
+    let servers = args.device.listen(&args.sockets)?;
+    log::info!("{}", args.device);
+    std::thread::scope(|scope| {
+        let serving: Vec<_> = servers.iter().map(|server| scope.spawn(|| server.serve())).collect();
+        for served in serving {
+            served.join().map_err(|_| anyhow::anyhow!("a model panicked"))??;
+        }
+        Ok(())
+    })
 }

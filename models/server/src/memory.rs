@@ -7,8 +7,7 @@ use vm_memory::{Bytes, FileOffset, MmapRegion, VolatileMemory, mmap::MmapRegionE
 
 /// A range could not be mapped.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum MapError {
+pub(crate) enum MapError {
     /// The range is empty, wraps, or overlaps another one.
     #[error("{len:#x} bytes at {addr:#x} cannot be mapped there")]
     Range {
@@ -50,7 +49,7 @@ struct Window {
 
 /// Ranges of the guest's memory by the address at which the device sees them.
 #[derive(Default)]
-pub struct GuestMemory {
+pub(crate) struct GuestMemory {
     windows: BTreeMap<u64, Window>,
 }
 

@@ -5,7 +5,7 @@ use std::{
     io,
     path::Path,
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -39,8 +39,8 @@ pub enum ServeError {
     Connection(#[source] vfio_user::Error),
 }
 
-/// Takes what the model thinks that the guest's driver did wrong, since it was asked last.
-pub type Complaints = Box<dyn FnMut() -> Vec<String> + Send>;
+/// Looks at a model after something happened to it: a register access, or time that passed.
+pub type Observer = Box<dyn FnMut() + Send>;
 
 /// Waits for one guest at a socket.
 pub struct Server {
@@ -48,16 +48,36 @@ pub struct Server {
     shared: Shared,
 }
 
+/// Makes a server look whether its model has something to do. Never waits for a server: observers may have those of others.
+#[derive(Clone, Default)]
+pub struct Waker(Arc<(Mutex<bool>, Condvar)>);
+
+impl Waker {
+    /// Something was done to the model, and it may have something to do.
+    pub fn wake(&self) {
+        let (touched, condition) = &*self.0;
+        *touched.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        condition.notify_one();
+    }
+
+    /// Waits until it was woken since it waited last, or the time is over.
+    fn wait(&self, pause: Duration) {
+        let (touched, condition) = &*self.0;
+        let touched = touched.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = condition.wait_timeout_while(touched, pause, |touched| !*touched);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
+    }
+}
+
 struct Shared {
     state: Mutex<State>,
-    /// Something happened that may change when the model has something to do.
-    touched: Condvar,
+    waker: Waker,
     over: AtomicBool,
 }
 
 struct State {
     function: Function,
-    complaints: Complaints,
+    observers: Vec<Observer>,
 }
 
 /// How long the model sleeps when it has nothing to do.
@@ -68,18 +88,24 @@ impl Server {
     ///
     /// # Errors
     /// [`ServeError::Listen`].
-    pub fn listen(
-        path: &Path,
-        mut device: Box<dyn Device>,
-        complaints: Complaints,
-    ) -> Result<Self, ServeError> {
+    pub fn listen(path: &Path, mut device: Box<dyn Device>) -> Result<Self, ServeError> {
         let config = device.config();
         let server = vfio_user::Server::new(path, true, interrupts(config), regions(config))
             .map_err(|source| ServeError::Listen { path: path.display().to_string(), source })?;
-        let state = State { function: Function::new(device), complaints };
+        let state = State { function: Function::new(device), observers: Vec::new() };
         let shared =
-            Shared { state: Mutex::new(state), touched: Condvar::new(), over: AtomicBool::new(false) };
+            Shared { state: Mutex::new(state), waker: Waker::default(), over: AtomicBool::new(false) };
         Ok(Server { server, shared })
+    }
+
+    /// Has `observer` called whenever something happened to the model. It must not wait for a server.
+    pub fn observe(&self, observer: impl FnMut() + Send + 'static) {
+        self.shared.lock().observers.push(Box::new(observer));
+    }
+
+    /// What wakes this server.
+    pub fn waker(&self) -> Waker {
+        self.shared.waker.clone()
     }
 
     /// Serves the first guest that connects until it disconnects.
@@ -90,10 +116,8 @@ impl Server {
         std::thread::scope(|scope| {
             scope.spawn(|| self.shared.live());
             let served = self.server.run(&mut Guest(&self.shared)).map_err(ServeError::Connection);
-            let state = self.shared.lock();
             self.shared.over.store(true, Ordering::Relaxed);
-            drop(state);
-            self.shared.touched.notify_one();
+            self.shared.waker.wake();
             served
         })
     }
@@ -104,39 +128,31 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets time pass for the model.
+    /// Lets time pass for the model. Between two turns the guest's accesses come.
     fn live(&self) {
-        let mut state = self.lock();
         while !self.over.load(Ordering::Relaxed) {
+            let mut state = self.lock();
             let next = state.function.run();
-            state.complain();
+            state.observe();
             let now = state.function.machine.now();
-            let pause = next.map_or(IDLE, |next| next.since(now).min(IDLE));
-            state = if pause.is_zero() {
-                // The guest's accesses come between.
-                drop(state);
-                self.lock()
-            } else {
-                self.touched.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0
-            };
+            drop(state);
+            self.waker.wait(next.map_or(IDLE, |next| next.since(now).min(IDLE)));
         }
     }
 
     fn touch<R>(&self, work: impl FnOnce(&mut Function) -> R) -> R {
         let mut state = self.lock();
         let done = work(&mut state.function);
-        state.complain();
+        state.observe();
         drop(state);
-        self.touched.notify_one();
+        self.waker.wake();
         done
     }
 }
 
 impl State {
-    fn complain(&mut self) {
-        for complaint in (self.complaints)() {
-            log::error!("the guest's driver did what is forbidden: {complaint}");
-        }
+    fn observe(&mut self) {
+        self.observers.iter_mut().for_each(|observer| observer());
     }
 }
 

@@ -5,6 +5,10 @@ use std::{
     fs::File,
     io::Read,
     os::{fd::AsRawFd, unix::fs::FileExt},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -58,9 +62,12 @@ fn a_controller_is_enabled_and_identifies_itself() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("nvme");
     let (nvme, handle) = Nvme::new(Config { serial: "over a socket".into(), ..Config::default() });
-    let complaints =
-        move || handle.take_violations().iter().map(|violation| format!("{violation:?}")).collect();
-    let server = Server::listen(&path, Box::new(nvme), Box::new(complaints)).unwrap();
+    let server = Server::listen(&path, Box::new(nvme)).unwrap();
+    let looks = Arc::new(AtomicU32::new(0));
+    let counted = looks.clone();
+    server.observe(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+    });
     std::thread::scope(|scope| {
         let serving = scope.spawn(|| server.serve());
         let memory = File::from(memfd_create("guest", MemfdFlags::CLOEXEC).unwrap());
@@ -102,5 +109,7 @@ fn a_controller_is_enabled_and_identifies_itself() {
         assert_eq!(guest.read32(0, 0x1c) & 1, 0, "CSTS.RDY after another reset");
         guest.client.shutdown().unwrap();
         assert!(serving.join().unwrap().is_ok());
+        assert!(looks.load(Ordering::Relaxed) > 10, "an observer sees each access");
+        assert_eq!(handle.take_violations(), []);
     });
 }

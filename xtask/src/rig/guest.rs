@@ -192,12 +192,13 @@ impl<'a> Guest<'a> {
         self
     }
 
-    /// Adds a device model in a PCI slot; `arguments` are those of `model-server`, which must be among the programs. Scripts
-    /// ask `host complaints NAME` for the kinds of things that it says against its driver.
+    /// Adds device models, each with a name and a PCI slot, of one server; `arguments` are those of `model-server`, which must
+    /// be among the programs. Scripts ask `host complaints NAME` for the kinds of things that are said against their drivers.
     #[must_use]
-    pub fn model(mut self, name: &str, slot: u8, arguments: &[&str]) -> Self {
+    pub fn models(mut self, devices: &[(&str, u8)], arguments: &[&str]) -> Self {
+        let devices = devices.iter().map(|&(name, slot)| (name.to_owned(), slot)).collect();
         let arguments = arguments.iter().map(|&word| word.to_owned()).collect();
-        self.models.push(Model { name: name.to_owned(), arguments, slot });
+        self.models.push(Model { devices, arguments });
         self
     }
 
@@ -363,7 +364,9 @@ impl<'a> Guest<'a> {
             command.args(["-object", &memory, "-machine", "memory-backend=memory"]);
         }
         for model in &self.models {
-            command.arg("-device").arg(model.device(sockets));
+            for device in model.devices(sockets) {
+                command.args(["-device", &device]);
+            }
         }
         command.args(&self.arguments);
         Ok(command)

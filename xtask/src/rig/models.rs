@@ -14,43 +14,52 @@ pub(super) const SERVER: &str = "model-server";
 /// How long a server may take to listen.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A model that a guest has as a device.
+/// Models that one server has, and a guest as devices.
 #[derive(Debug)]
 pub(super) struct Model {
-    pub(super) name: String,
-    /// What the server is told of the device.
+    /// Each device's name and PCI slot.
+    pub(super) devices: Vec<(String, u8)>,
+    /// What the server is told of the devices.
     pub(super) arguments: Vec<String>,
-    /// Its PCI slot.
-    pub(super) slot: u8,
 }
 
 impl Model {
-    fn socket(&self, sockets: &Path) -> PathBuf {
-        sockets.join(&self.name)
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.devices.iter().any(|(device, _)| device == name)
     }
 
-    pub(super) fn log(&self, directory: &Path) -> PathBuf {
-        directory.join(format!("{}.model.log", self.name))
+    fn name(&self) -> &str {
+        self.devices.first().map_or("", |(name, _)| name)
     }
 
-    /// What QEMU is told of it.
-    pub(super) fn device(&self, sockets: &Path) -> String {
-        serde_json::json!({
-            "driver": "vfio-user-pci",
-            "socket": { "type": "unix", "path": self.socket(sockets) },
-            "addr": format!("{:#x}", self.slot),
-        })
-        .to_string()
+    fn log(&self, directory: &Path) -> PathBuf {
+        directory.join(format!("{}.model.log", self.name()))
+    }
+
+    fn sockets(&self, directory: &Path) -> Vec<PathBuf> {
+        self.devices.iter().map(|(name, _)| directory.join(name)).collect()
+    }
+
+    /// What QEMU is told of them.
+    pub(super) fn devices(&self, sockets: &Path) -> Vec<String> {
+        let device = |(name, slot): &(String, u8)| {
+            serde_json::json!({
+                "driver": "vfio-user-pci",
+                "socket": { "type": "unix", "path": sockets.join(name) },
+                "addr": format!("{slot:#x}"),
+            })
+            .to_string()
+        };
+        self.devices.iter().map(device).collect()
     }
 
     /// Starts its server, and waits until it listens.
     pub(super) fn start(&self, program: &Path, sockets: &Path, directory: &Path) -> Result<Server> {
-        let socket = self.socket(sockets);
+        let sockets = self.sockets(sockets);
         let path = self.log(directory);
         let log = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
         let child = Command::new(program)
-            .arg("--socket")
-            .arg(&socket)
+            .args(sockets.iter().flat_map(|socket| ["--socket".as_ref(), socket.as_os_str()]))
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -59,20 +68,20 @@ impl Model {
             .with_context(|| format!("cannot start {}", program.display()))?;
         let mut server = Server(child);
         let end = Instant::now() + PATIENCE;
-        while !socket.exists() {
+        while !sockets.iter().all(|socket| socket.exists()) {
             if let Some(status) = server.0.try_wait().context("cannot watch a model's server")? {
                 let said = std::fs::read_to_string(&path).unwrap_or_default();
-                bail!("the model {} ended ({status}): {}", self.name, said.trim());
+                bail!("the model {} ended ({status}): {}", self.name(), said.trim());
             }
             if Instant::now() > end {
-                bail!("the model {} does not listen after {PATIENCE:?}", self.name);
+                bail!("the model {} does not listen after {PATIENCE:?}", self.name());
             }
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(server)
     }
 
-    /// What the model has said against its driver so far: each kind once, in the order of the alphabet.
+    /// What the models have said against their drivers so far: each kind once, in the order of the alphabet.
     pub(super) fn complaints(&self, directory: &Path) -> Result<String> {
         let path = self.log(directory);
         let text =

@@ -213,7 +213,7 @@ impl Guest<'_> {
             }
             "hmp" => qmp.human(arguments),
             "complaints" => {
-                let model = self.models.iter().find(|model| model.name == arguments);
+                let model = self.models.iter().find(|model| model.is(arguments));
                 model.context("no such model")?.complaints(&self.directory)
             }
             "blocks" => {

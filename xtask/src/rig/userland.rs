@@ -7,13 +7,14 @@ use anyhow::{Context, Result, bail};
 use super::Releases;
 use crate::debian::{self, Wanted};
 
-const PACKAGES: [&str; 23] = [
+const PACKAGES: [&str; 24] = [
     "base-files",
     "bash",
     "busybox-static",
     "coreutils",
     "diffutils",
     "e2fsprogs",
+    "ethtool",
     "fdisk",
     "findutils",
     "fio",

@@ -176,11 +176,9 @@ impl<F: Faulty> Run<F> {
             let kind = match self.rng.u8(..8) {
                 0 if features.contains(Features::TSO4) => {
                     let mss = self.rng.u16(200..=mtu - 40);
-                    let pieces = self.rng.u32(1..30);
-                    Kind::Cut {
-                        mss,
-                        payload: (pieces * u32::from(mss) - self.rng.u32(..200)).min(most - 200),
-                    }
+                    // The last one has room for its number as well.
+                    let pieces = self.rng.u32(1..30).min((most - 200) / u32::from(mss));
+                    Kind::Cut { mss, payload: pieces * u32::from(mss) - self.rng.u32(..180) }
                 }
                 1..=3 if features.contains(Features::TX_CHECKSUM) => {
                     Kind::Udp { payload: self.rng.u16(16..=mtu - 28) }

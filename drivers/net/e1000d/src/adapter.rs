@@ -113,9 +113,13 @@ impl E1000 {
     fn take_causes(&self) -> redox_driver_sys::Result<()> {
         if self.interrupt.is_some() {
             let causes: Causes = self.registers.take(reg::ICR)?;
-            // Only what is no queue's: the rest is the queues' (82574 section 7.4.5).
-            let others = Causes::from(causes.into_bits() & setup::OTHERS.into_bits());
-            self.registers.set(reg::ICR, others)?;
+            let of = |kind: Causes| Causes::from(causes.into_bits() & kind.into_bits());
+            self.registers.set(reg::ICR, of(setup::OTHERS))?;
+            // Reading may have cleared what the queues were not told of yet, while a throttle holds it up: it is raised again.
+            let queues = of(setup::QUEUES);
+            if queues != Causes::new() {
+                self.registers.set(reg::ICS, queues)?;
+            }
         }
         Ok(())
     }

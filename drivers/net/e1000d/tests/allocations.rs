@@ -12,7 +12,7 @@ use support::*;
 fn packets_allocate_nothing() {
     for name in NAMES {
         let bench = Bench::named(name);
-        let mut driven = Driven::usual(&bench);
+        let mut driven = bench.drive_usual();
         let tcp = Ip { v6: false, tcp: true, ports: (1, 2), payload: 9000 };
         let segment = driven.write(&tcp.uncut(PEER));
         let checksum = Some(tcp.checksum());

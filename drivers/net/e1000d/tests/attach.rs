@@ -51,7 +51,7 @@ fn the_link_calls() {
         [("82540EM", InterruptKind::Intx), ("82574L", InterruptKind::Msi), ("82574L", InterruptKind::MsiX)]
     {
         let bench = Bench::named(name);
-        let mut driven = Driven::new(&bench, Options { interrupts, ..Options::default() });
+        let mut driven = bench.drive(Options { interrupts, ..Options::default() });
         assert_eq!(driven.device.interrupt_kind(), interrupts);
         calls(&mut driven);
         for plugged in [false, true] {
@@ -112,7 +112,7 @@ fn packets_call_and_what_they_call_with_is_as_cheap_as_can_be() {
         ("82574L", InterruptKind::MsiX, 0),
     ] {
         let bench = Bench::named(name);
-        let mut driven = Driven::new(&bench, Options { interrupts, ..Options::default() });
+        let mut driven = bench.drive(Options { interrupts, ..Options::default() });
         calls(&mut driven);
         bench.host.advance(Duration::from_millis(1));
         for round in 0..50 {
@@ -136,7 +136,7 @@ fn packets_call_and_what_they_call_with_is_as_cheap_as_can_be() {
 fn nothing_interrupts_before_it_is_wanted() {
     for interrupts in [InterruptKind::Intx, InterruptKind::MsiX] {
         let bench = Bench::named("82574L");
-        let mut driven = Driven::new(&bench, Options { interrupts, ..Options::default() });
+        let mut driven = bench.drive(Options { interrupts, ..Options::default() });
         calls(&mut driven);
         bench.model.send(&frame(OWN, 60, 0));
         bench.host.advance(Duration::from_millis(1));
@@ -163,7 +163,7 @@ fn the_throttle_holds_interrupts_up() {
     for (name, interrupts) in [("82540EM", InterruptKind::Intx), ("82574L", InterruptKind::MsiX)] {
         let count = |throttling| {
             let bench = Bench::named(name);
-            let mut driven = Driven::new(&bench, Options { interrupts, throttling, ..Options::default() });
+            let mut driven = bench.drive(Options { interrupts, throttling, ..Options::default() });
             calls(&mut driven);
             let before = bench.model.statistics().interrupts;
             // 100,000 packets per second for a tenth of a second, four at a time.
@@ -196,6 +196,33 @@ fn the_throttle_holds_interrupts_up() {
 }
 
 #[test]
+fn a_look_at_the_link_takes_no_interrupt_from_the_queues() {
+    let bench = Bench::named("82574L");
+    let throttling = Throttling::Fixed(NonZeroU32::new(100).unwrap());
+    let mut driven =
+        bench.drive(Options { interrupts: InterruptKind::MsiX, throttling, ..Options::default() });
+    calls(&mut driven);
+    for n in 0..2 {
+        bench.host.advance(Duration::from_millis(20));
+        bench.model.send(&frame(OWN, 60, n));
+        bench.host.advance(Duration::from_millis(1));
+        assert!(serve(&mut driven.pairs[0]));
+        assert_eq!(driven.receive(&bench).len(), 1);
+    }
+    // The throttle holds this one up, and the link goes meanwhile.
+    bench.model.send(&frame(OWN, 60, 2));
+    bench.host.advance(Duration::from_millis(1));
+    assert!(!serve(&mut driven.pairs[0]));
+    bench.plug(None);
+    bench.host.advance(Duration::from_millis(1));
+    assert!(driven.device.interrupt().is_some_and(|interrupt| interrupt.take().unwrap() > 0));
+    driven.poll(&bench).unwrap();
+    bench.host.advance(Duration::from_millis(10));
+    assert!(serve(&mut driven.pairs[0]), "the packet's interrupt is lost");
+    bench.assert_clean();
+}
+
+#[test]
 fn fewer_vectors_or_none_will_do() {
     let bench = Bench::named("82574L");
     bench.host.refuse_interrupts(InterruptKind::MsiX);
@@ -216,7 +243,7 @@ fn the_link_is_as_was_wished_for() {
     for name in NAMES {
         for (wish, expected) in wishes {
             let bench = Bench::named(name);
-            let mut driven = Driven::new(&bench, Options { link: wish, ..Options::default() });
+            let mut driven = bench.drive(Options { link: wish, ..Options::default() });
             assert_eq!(driven.device.link(), expected, "{name}");
             // A reset keeps it.
             driven.reset(driven.device.shape()).unwrap();
@@ -264,7 +291,7 @@ fn a_device_that_does_not_come_up_is_given_up() {
         // Later, when it is running.
         bench.model.set_faults(FaultPlan::new(0));
         let bench = Bench::named("82574L");
-        let mut driven = Driven::usual(&bench);
+        let mut driven = bench.drive_usual();
         bench.model.set_faults(FaultPlan::new(0).lifecycle(fault));
         assert_eq!(driven.reset(driven.device.shape()), Err(told), "{fault:?}");
         assert!(!bench.host.bus_master());
@@ -272,14 +299,14 @@ fn a_device_that_does_not_come_up_is_given_up() {
     // The bus does not come to rest: it is reset all the same.
     let bench = Bench::named("82574L");
     bench.model.set_faults(FaultPlan::new(0).lifecycle(LifecycleFault::NeverQuiet));
-    Driven::usual(&bench).shutdown(WakeOn::empty()).unwrap();
+    bench.drive_usual().shutdown(WakeOn::empty()).unwrap();
 }
 
 #[test]
 fn a_device_that_is_pulled_out_is_gone() {
     for (name, interrupts) in [("82540EM", InterruptKind::Intx), ("82574L", InterruptKind::MsiX)] {
         let bench = Bench::named(name);
-        let mut driven = Driven::new(&bench, Options { interrupts, ..Options::default() });
+        let mut driven = bench.drive(Options { interrupts, ..Options::default() });
         bench.host.set_connected(false);
         assert_eq!(driven.poll(&bench), Err(NetError::Gone));
         assert!(driven.device.statistics().is_err());
@@ -309,7 +336,7 @@ fn shapes_that_cannot_be_are_refused() {
         let options = Options { mtu, tx_ring, rx_ring, ..Options::default() };
         assert!(matches!(bench.try_attach(options), Err(Error::Shape { .. })));
     }
-    let mut driven = Driven::usual(&bench);
+    let mut driven = bench.drive_usual();
     let pairs = std::mem::take(&mut driven.pairs);
     let shape = Shape { mtu: 9213, tx_ring: 64, rx_ring: 64 };
     assert_eq!(driven.device.reset(pairs, shape).unwrap_err(), NetError::Invalid);
@@ -319,7 +346,7 @@ fn shapes_that_cannot_be_are_refused() {
 #[test]
 fn rings_take_every_size() {
     let bench = Bench::named("82540EM");
-    let mut driven = Driven::usual(&bench);
+    let mut driven = bench.drive_usual();
     for (asked, is) in [(64, 64), (65, 72), (1000, 1000), (4096, 4096)] {
         driven.reset(Shape { mtu: 1500, tx_ring: asked, rx_ring: asked }).unwrap();
         driven.link_up(&bench);
@@ -337,7 +364,7 @@ fn rings_take_every_size() {
 fn a_hung_transmitter_comes_back_with_a_reset() {
     for name in NAMES {
         let bench = Bench::named(name);
-        let mut driven = Driven::usual(&bench);
+        let mut driven = bench.drive_usual();
         bench.model.set_faults(FaultPlan::new(1).rule(Rule::only(Packets::Sent, Action::Hang).times(1)));
         let segment = driven.write(&frame(PEER, 60, 0));
         let packet = TxPacket { segments: &[segment], len: 60, offload: TxOffload::default() };
@@ -360,7 +387,7 @@ fn a_hung_transmitter_comes_back_with_a_reset() {
 #[test]
 fn a_receiver_that_passes_descriptors_over_is_found() {
     let bench = Bench::named("82540EM");
-    let mut driven = Driven::usual(&bench);
+    let mut driven = bench.drive_usual();
     driven.events.clear();
     bench
         .model
@@ -383,7 +410,7 @@ fn a_receiver_that_passes_descriptors_over_is_found() {
 #[test]
 fn a_receiver_that_moves_is_left_alone() {
     let bench = Bench::named("82540EM");
-    let mut driven = Driven::usual(&bench);
+    let mut driven = bench.drive_usual();
     driven.events.clear();
     // A frame has come and was not taken yet, at both looks; in between the ring goes round once.
     bench.model.send(&frame(OWN, 60, 0));
@@ -405,14 +432,14 @@ fn a_receiver_that_moves_is_left_alone() {
 fn what_is_to_wake_the_machine_is_left_behind() {
     for name in NAMES {
         let bench = Bench::named(name);
-        Driven::usual(&bench).shutdown(WakeOn::MAGIC | WakeOn::PHY).unwrap();
+        bench.drive_usual().shutdown(WakeOn::MAGIC | WakeOn::PHY).unwrap();
         let filters = Wufc::from(bench.model.register(reg::WUFC));
         assert_eq!(filters, Wufc::new().with_mag(true).with_lnkc(true), "{name}");
         assert!(Wuc::from(bench.model.register(reg::WUC)).pme_en());
         assert!(Ctrl::from(bench.model.register(reg::CTRL)).slu());
         assert!(!bench.host.bus_master());
         // Attached again, it is as usual.
-        let driven = Driven::usual(&bench);
+        let driven = bench.drive_usual();
         assert!(!Wuc::from(bench.model.register(reg::WUC)).pme_en());
         driven.shutdown(WakeOn::empty()).unwrap();
         assert_eq!(bench.model.register(reg::WUFC), 0);
@@ -431,7 +458,7 @@ fn each_reason_to_wake_up_is_its_own() {
         (WakeOn::MAGIC, Wufc::new().with_mag(true)),
     ] {
         let bench = Bench::named("82574L");
-        Driven::usual(&bench).shutdown(wake_on).unwrap();
+        bench.drive_usual().shutdown(wake_on).unwrap();
         assert_eq!(Wufc::from(bench.model.register(reg::WUFC)), filters);
         let rctl = Rctl::from(bench.model.register(reg::RCTL));
         assert_eq!(rctl.mpe(), wake_on == WakeOn::MULTICAST, "groups come as far as the wake-up filter");
@@ -444,7 +471,7 @@ fn without_flow_control_there_are_no_pause_frames() {
     for name in NAMES {
         let bench = Bench::named(name);
         let wish = Wish::Negotiate { modes: Modes::all(), flow_control: FlowControl::default() };
-        let driven = Driven::new(&bench, Options { link: wish, ..Options::default() });
+        let driven = bench.drive(Options { link: wish, ..Options::default() });
         assert_eq!(driven.device.link(), link(1000, Duplex::Full, false));
         let ctrl = Ctrl::from(bench.model.register(reg::CTRL));
         assert!(!ctrl.rfce() && !ctrl.tfce(), "{name}");
@@ -456,7 +483,7 @@ fn without_flow_control_there_are_no_pause_frames() {
 #[test]
 fn inspect_tells() {
     let bench = Bench::named("82574L");
-    let report = Driven::usual(&bench).device.inspect();
+    let report = bench.drive_usual().device.inspect();
     for part in ["82574L", "Marvell", "MSI-X", "queues: 2", "MTU: 9212"] {
         assert!(report.contains(part), "{part} is missing in\n{report}");
     }
@@ -465,7 +492,7 @@ fn inspect_tells() {
 #[test]
 fn the_phy_is_set_up_after_a_reset() {
     let bench = Bench::named("82540EM");
-    let mut driven = Driven::usual(&bench);
+    let mut driven = bench.drive_usual();
     driven.reset(driven.device.shape()).unwrap();
     let now = Duration::from_nanos(bench.host.now().as_nanos());
     // Pause frames are advertised both ways.

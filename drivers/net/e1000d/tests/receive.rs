@@ -11,7 +11,7 @@ use support::*;
 
 fn usual(name: &str) -> (Bench, Driven) {
     let bench = Bench::named(name);
-    let driven = Driven::usual(&bench);
+    let driven = bench.drive_usual();
     (bench, driven)
 }
 
@@ -157,7 +157,7 @@ fn long_frames_take_several_buffers() {
     for name in NAMES {
         let bench = Bench::named(name);
         let mtu = bench.chip.max_mtu();
-        let mut driven = Driven::new(&bench, Options { mtu, ..Options::default() });
+        let mut driven = bench.drive(Options { mtu, ..Options::default() });
         assert_eq!(driven.pairs[0].rx_buffer_len(), 4096);
         for len in [60, 4096, 4097, 9014, usize::from(mtu) + 14] {
             let bytes = frame(OWN, len, 5);
@@ -244,7 +244,7 @@ fn without_room_frames_wait_and_the_partner_is_asked_to_pause() {
 fn a_frame_that_runs_out_of_descriptors_goes_on_in_new_ones() {
     let bench = Bench::named("82540EM");
     assert_eq!(bench.chip.max_mtu(), 16_106);
-    let mut driven = Driven::new(&bench, Options { mtu: 16_106, rx_ring: 64, ..Options::default() });
+    let mut driven = bench.drive(Options { mtu: 16_106, rx_ring: 64, ..Options::default() });
     // 15 frames of four buffers leave three of 63.
     let frames: Vec<_> = (0..17).map(|n| frame(OWN, 16_000, n)).collect();
     for bytes in &frames {

@@ -9,7 +9,7 @@ use support::*;
 
 fn usual(name: &str) -> (Bench, Driven) {
     let bench = Bench::named(name);
-    let driven = Driven::usual(&bench);
+    let driven = bench.drive_usual();
     (bench, driven)
 }
 

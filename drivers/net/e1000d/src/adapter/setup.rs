@@ -54,6 +54,9 @@ const PAUSE_TIME: u32 = 0xffff;
 /// Causes that are no queue's.
 pub(super) const OTHERS: Causes =
     Causes::new().with_lsc(true).with_rxseq(true).with_rxo(true).with_other(true);
+/// The causes with which the queues of an 82574 interrupt by vectors of their own.
+pub(super) const QUEUES: Causes =
+    Causes::new().with_rxq0(true).with_rxq1(true).with_txq0(true).with_txq1(true);
 
 /// Whether the device can have this shape; as it will have it.
 pub(super) fn check(chip: &Chip, shape: Shape) -> Result<Shape> {
