@@ -33,7 +33,11 @@ enum Flaw {
     WaitsForAborts,
     IgnoresSizes,
     MayBeWritten,
+    AnswersTheSmallestLast,
 }
+
+/// How many answers one that is held back lets pass: more than its client's patience allows.
+const HELD_BACK: usize = 150;
 
 struct Flawed {
     disk: MemoryDisk,
@@ -46,11 +50,20 @@ struct FlawedQueue {
     flaw: Flaw,
     /// Answers that the device knows nothing of.
     invented: Vec<Completed>,
+    /// Commands of one block, and their answers, that are held back, with how many others have passed since.
+    small: Vec<u16>,
+    held: Vec<(Completed, usize)>,
 }
 
 impl Flawed {
     fn wrap(&self, queues: Vec<MemoryQueue>) -> Vec<FlawedQueue> {
-        let wrap = |queue| FlawedQueue { queue, flaw: self.flaw, invented: Vec::new() };
+        let wrap = |queue| FlawedQueue {
+            queue,
+            flaw: self.flaw,
+            invented: Vec::new(),
+            small: Vec::new(),
+            held: Vec::new(),
+        };
         queues.into_iter().map(wrap).collect()
     }
 }
@@ -132,6 +145,7 @@ impl HardwareQueue for FlawedQueue {
                 segment.len -= 512;
             }
             (Flaw::ForgetsFua, ..) => fua = false,
+            (Flaw::AnswersTheSmallestLast, [LbaRange { blocks: 1, .. }], _) => self.small.push(tag),
             _ => {}
         }
         self.queue.submit(tag, &Command { ranges: &ranges, segments: &segments, fua, ..*command })
@@ -142,6 +156,16 @@ impl HardwareQueue for FlawedQueue {
     fn reap(&mut self, completed: &mut Vec<Completed>) -> Result<(), BlockError> {
         self.queue.reap(completed)?;
         completed.append(&mut self.invented);
+        let passed = completed.extract_if(.., |one| self.small.contains(&one.tag)).map(|one| (one, 0));
+        self.held.extend(passed);
+        for (_, passed) in &mut self.held {
+            *passed += completed.len();
+        }
+        let alone = completed.is_empty();
+        for (one, _) in self.held.extract_if(.., |(_, passed)| alone || *passed > HELD_BACK) {
+            self.small.retain(|tag| *tag != one.tag);
+            completed.push(one);
+        }
         if self.flaw == Flaw::HidesErrors {
             completed.iter_mut().for_each(|completed| completed.result = Ok(()));
         }
@@ -253,6 +277,7 @@ fn each_flaw_is_found() {
         (Flaw::WaitsForAborts, "a command that times out never blocks another queue or disk"),
         (Flaw::IgnoresSizes, "a disk that grows and shrinks"),
         (Flaw::MayBeWritten, "a read-only disk is read and refuses the rest"),
+        (Flaw::AnswersTheSmallestLast, "a client with many requests leaves one with few its turn"),
     ] {
         let report = conformance::run::<Memory>(&flaw);
         let failed: Vec<_> = report.failed.iter().map(|(name, _)| *name).collect();

@@ -1,7 +1,7 @@
 //! Random frames against random faults of a device, judged by an oracle: what arrives is what was sent, whole, in order and once;
 //! nothing takes for ever, nothing panics; and once nothing goes wrong any more, frames go both ways again.
 //!
-//! There are 2,000 runs, unless the environment says otherwise: see [`over_seeds`].
+//! There are 400 runs, unless the environment says otherwise: see [`over_seeds`].
 
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ pub struct Totals {
 
 /// Runs as the environment says: see [`over_seeds`].
 pub fn random_faults<F: Faulty>() -> Totals {
-    let outcomes = over_seeds(2000, |seed| Run::<F>::new(seed).go());
+    let outcomes = over_seeds(400, |seed| Run::<F>::new(seed).go());
     outcomes.into_iter().fold(Totals::default(), |sum, one| Totals {
         runs: sum.runs + one.runs,
         resets: sum.resets + one.resets,

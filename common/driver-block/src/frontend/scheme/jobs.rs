@@ -18,10 +18,10 @@ use crate::{
 const MOST: usize = 1 << 20;
 /// Most bytes of one piece.
 const MOST_PIECE: u32 = 256 << 10;
-/// A request is not split over the queues into pieces smaller than this.
-const LEAST_SPLIT: u64 = 128 << 10;
+/// Another queue costs two doorbells, an interrupt and a thread that wakes up: it is worth that for this many bytes.
+const SHARE: u64 = 1 << 20;
 /// Alignment of the places where requests are split: whole pages, and whole blocks of any disk.
-const SPLIT_ALIGN: u64 = 4096;
+const SPLIT_ALIGN: u32 = 4096;
 /// Most blocks of one piece without data.
 const MOST_BLOCKS: u32 = 1 << 31;
 
@@ -37,8 +37,8 @@ pub(super) enum Owner {
 /// What is to be done.
 #[derive(Debug)]
 enum Work {
-    /// Bytes of a buffer, in pieces of the same length but for the last.
-    Transfer { lba: u64, bytes: u64, piece: u32, block_size: u32, next: u32 },
+    /// Bytes of a buffer, in pieces of the same length but for the last. So many of them in a row go to the same queue.
+    Transfer { lba: u64, bytes: u64, piece: u32, in_a_row: u32, block_size: u32, next: u32 },
     /// Ranges that are left.
     Ranges(VecDeque<Range>),
     /// Nothing but the command, once.
@@ -62,6 +62,8 @@ struct Job {
     operation: Operation,
     disk: DiskId,
     work: Work,
+    /// Where the last piece went.
+    queue: Option<u16>,
     /// Pieces that were submitted and have not ended.
     outstanding: u32,
     /// The failure that is nearest to the request's beginning.
@@ -129,11 +131,12 @@ impl Jobs {
     /// Reads or writes.
     pub(super) fn transfer(&mut self, owner: Owner, operation: Operation, disk: DiskId, transfer: Transfer) {
         let Transfer { lba, bytes, block_size, most_piece } = transfer;
-        let parts = (bytes / LEAST_SPLIT).clamp(1, self.load.len() as u64);
-        let most = u64::from(most_piece.min(MOST_PIECE)) / SPLIT_ALIGN * SPLIT_ALIGN;
-        let piece = bytes.div_ceil(parts).next_multiple_of(SPLIT_ALIGN).min(most.max(SPLIT_ALIGN));
-        let piece = u32::try_from(piece).unwrap_or(MOST_PIECE);
-        let work = Work::Transfer { lba, bytes, piece, block_size, next: 0 };
+        let shares = (bytes / SHARE).clamp(1, self.load.len() as u64);
+        let piece = most_piece.min(MOST_PIECE) / SPLIT_ALIGN * SPLIT_ALIGN;
+        let piece = piece.max(SPLIT_ALIGN);
+        let in_a_row = bytes.div_ceil(u64::from(piece)).div_ceil(shares);
+        let in_a_row = u32::try_from(in_a_row).unwrap_or(u32::MAX).max(1);
+        let work = Work::Transfer { lba, bytes, piece, in_a_row, block_size, next: 0 };
         self.add(owner, operation, disk, work);
     }
 
@@ -158,6 +161,7 @@ impl Jobs {
             operation,
             disk,
             work,
+            queue: None,
             outstanding: 0,
             failure: None,
             stopped: false,
@@ -291,7 +295,7 @@ fn fail(job: &mut Job, index: u32, error: Errno) {
     }
 }
 
-/// Submits a job's next piece to the queue that has least to do.
+/// Submits a job's next piece: to the queue that has least to do, or to that of the pieces before it.
 fn submit_next<C: Carrier>(
     job: &mut Job,
     slot: usize,
@@ -299,7 +303,7 @@ fn submit_next<C: Carrier>(
     carrier: &mut C,
 ) -> Result<(), Refusal> {
     let (index, lba, blocks, bytes) = match &job.work {
-        Work::Transfer { lba, bytes, piece, block_size, next } => {
+        Work::Transfer { lba, bytes, piece, block_size, next, .. } => {
             let start = u64::from(*next) * u64::from(*piece);
             let len = bytes.saturating_sub(start).min(u64::from(*piece));
             let block_size = u64::from((*block_size).max(1));
@@ -330,9 +334,12 @@ fn submit_next<C: Carrier>(
         }
         None => None,
     };
-    let mut tried = 0;
-    // The queues from the idlest on, found by looking for the next larger load: there are few.
-    while let Some(queue) = nth_idlest(load, tried) {
+    let same = match &job.work {
+        Work::Transfer { in_a_row, next, .. } if next % in_a_row != 0 => job.queue,
+        _ => None,
+    };
+    // Then the queues from the idlest on, found by looking for the next larger load: there are few.
+    for queue in same.into_iter().chain((0..).map_while(|nth| nth_idlest(load, nth))) {
         let cookie = Cookie { slot, queue, index }.to_bits();
         let piece = Piece { operation: job.operation, disk: job.disk, lba, blocks, cookie };
         match carrier.submit(queue, piece, data) {
@@ -341,6 +348,7 @@ fn submit_next<C: Carrier>(
                     *load += 1;
                 }
                 job.outstanding += 1;
+                job.queue = Some(queue);
                 match &mut job.work {
                     Work::Transfer { next, .. } => *next += 1,
                     Work::Ranges(ranges) => advance(ranges, blocks),
@@ -350,7 +358,6 @@ fn submit_next<C: Carrier>(
             }
             Err(back) => data = back,
         }
-        tried += 1;
     }
     if let Some(range) = data {
         carrier.release(range);

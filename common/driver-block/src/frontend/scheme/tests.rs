@@ -178,23 +178,26 @@ fn only_what_a_handle_was_opened_for() {
 
 #[test]
 fn a_large_request_is_split_over_the_queues_and_may_end_in_any_order() {
-    let mut rig = Rig::plain(4, POOL);
+    let mut rig = Rig::plain(4, 4 << 20);
     let disk = rig.open("1").unwrap();
-    let expected: Vec<u8> = (0..1_048_576u32).map(|i| (i / 512) as u8).collect();
-    assert_eq!(rig.write(disk, 512 * 1024, &expected), Ok(expected.len()));
+    let expected: Vec<u8> =
+        (0..2u32 << 20).map(|i| ((i / 512).wrapping_mul(0x9e37_79b9) >> 24) as u8).collect();
+    assert_eq!(rig.write(disk, 0, &expected), Ok(expected.len()));
     let bytes = buffer(expected.len());
-    let tag = rig.ask(Opcode::Read, [disk as u64, 1, 1, 512 * 1024, 0, 0], bytes.clone());
-    let lengths: Vec<usize> = rig.scheme.carrier().queues.iter().map(Vec::len).collect();
-    assert_eq!(lengths, [1; 4]);
-    for nth in (0..4).rev() {
+    let tag = rig.ask(Opcode::Read, [disk as u64, 1, 1, 0, 0, 0], bytes.clone());
+    let queued = |rig: &Rig| rig.scheme.carrier().queues.iter().map(Vec::len).collect::<Vec<usize>>();
+    // A queue for each MiB.
+    assert_eq!(queued(&rig), [4, 4, 0, 0]);
+    for nth in (0..8).rev() {
         assert_eq!(rig.answer(tag), None);
         rig.carry_out(nth);
     }
     assert_eq!(rig.answer(tag), Some(Ok(expected.len())));
     assert_eq!(*bytes.lock().unwrap(), expected);
-    // A small one is not.
+    // What is not as large has one, the idlest.
     rig.ask(Opcode::Read, [disk as u64, 1, 1, 0, 0, 0], buffer(4096));
-    assert_eq!(rig.scheme.carrier().outstanding(), 1);
+    rig.ask(Opcode::Read, [disk as u64, 1, 1, 0, 0, 0], buffer(1 << 20));
+    assert_eq!(queued(&rig), [1, 4, 0, 0]);
 }
 
 #[test]

@@ -62,7 +62,11 @@ fn take_turns<S: Specimen>(bench: &mut Bench<S>, busy: DiskId, modest: DiskId) {
         worst = worst.max(passed);
     }
     assert!(next > MANY, "the busy one did not come to its turn either");
-    assert!(worst <= 2 * MANY, "{worst} requests of the busy one were answered before one of the other");
+    // Those that were there before, and what is answered in the same turn.
+    assert!(
+        worst <= MANY + MANY / 4,
+        "{worst} requests of the busy one were answered before one of the other"
+    );
     bench.engine.drain(PATIENCE).unwrap();
     bench.check_behaviour();
 }
