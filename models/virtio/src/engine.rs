@@ -140,7 +140,7 @@ impl<T: DeviceType> Core<T> {
                 return;
             };
             let chains: Vec<Request> = queue.waiting.drain(..parts.len().min(queue.waiting.len())).collect();
-            for (request, mut part) in chains.into_iter().zip(parts) {
+            for (place, (request, mut part)) in chains.into_iter().zip(parts).enumerate() {
                 let (_, actions) = self.strike(bus, number, &request);
                 let pending = Pending { queue: number, request, actions };
                 if pending.actions.contains(&Action::Hang) || !self.misbehave(bus, &pending) {
@@ -148,7 +148,7 @@ impl<T: DeviceType> Core<T> {
                 }
                 for action in &pending.actions {
                     match *action {
-                        Action::Corrupt(at, bits) => {
+                        Action::Corrupt(at, bits) if place == 0 => {
                             if let Some(byte) = part.get_mut(at) {
                                 *byte ^= bits;
                             }

@@ -37,7 +37,7 @@ pub enum Action {
     Reorder,
     /// The data that the request returns is garbage.
     Garbage,
-    /// Of what arrives by itself, the byte at this place of its part is another one, combined by exclusive or.
+    /// Of what arrives by itself, the byte at this place of its first part is another one, combined by exclusive or.
     Corrupt(usize, u8),
     /// The used entry does not interrupt.
     LoseInterrupt,

@@ -31,18 +31,15 @@ impl Net {
                 GsoType::TCPV6 => wants(NetFeatures::GUEST_TSO6),
                 _ => true,
             };
-        if header.flags.needs_csum() && !takes {
-            for frame in finish(header, frame.to_vec()).unwrap_or_default() {
-                self.enqueue(NetHeader::default(), frame);
-            }
-            return;
+        if header.flags.needs_csum() && takes {
+            return self.enqueue(header, frame.to_vec());
         }
-        let mut header = header;
-        let right = transport_is_right(frame, &parse(frame)) == Some(true);
-        if wants(NetFeatures::GUEST_CSUM) && !header.flags.needs_csum() && right {
-            header.flags = NetHeaderFlags::new().with_data_valid(true);
+        for frame in finish(header, frame.to_vec()).unwrap_or_default() {
+            let right = transport_is_right(&frame, &parse(&frame)) == Some(true);
+            let valid = right && self.state.offloads.contains(NetFeatures::GUEST_CSUM);
+            let flags = NetHeaderFlags::new().with_data_valid(valid);
+            self.enqueue(NetHeader { flags, ..NetHeader::default() }, frame);
         }
-        self.enqueue(header, frame.to_vec());
     }
 
     fn enqueue(&mut self, header: NetHeader, frame: Vec<u8>) {
