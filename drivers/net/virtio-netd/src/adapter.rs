@@ -174,7 +174,8 @@ impl VirtioNet {
     fn apply(&mut self, settings: &Settings) -> Result<()> {
         self.activate(settings.features);
         let offloads = self.guest_offloads(settings.features);
-        let switches = self.has(NetFeatures::CTRL_GUEST_OFFLOADS);
+        // QEMU refuses the command where there is nothing to switch.
+        let switches = self.has(NetFeatures::CTRL_GUEST_OFFLOADS | NetFeatures::GUEST_CSUM);
         let (addresses, filters) = (self.has(NetFeatures::CTRL_MAC_ADDR), self.has(NetFeatures::CTRL_RX));
         let clock = self.transport.clock().clone();
         let Some(control) = &mut self.control else { return Ok(()) };

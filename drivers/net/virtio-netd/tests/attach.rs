@@ -178,6 +178,19 @@ fn settings_reach_the_device_and_outlive_a_reset() {
 }
 
 #[test]
+fn what_was_not_negotiated_is_not_switched() {
+    let bench = Bench::without(NetFeatures::GUEST_CSUM | NetFeatures::GUEST_TSO4 | NetFeatures::GUEST_TSO6);
+    let driven = bench.drive_usual();
+    assert_eq!(
+        driven.device.capabilities().features & (Features::RX_CHECKSUM | Features::RX_LRO),
+        Features::empty()
+    );
+    // The address, two modes and the table.
+    assert_eq!(bench.model.counts().commands, 4);
+    bench.assert_clean();
+}
+
+#[test]
 fn without_switches_features_are_negotiated_before_packets_go() {
     let bench = Bench::without(NetFeatures::CTRL_GUEST_OFFLOADS);
     let mut device = bench.try_attach(options()).unwrap();
