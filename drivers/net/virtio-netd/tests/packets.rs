@@ -100,12 +100,15 @@ fn what_the_device_cannot_send_is_refused() {
         TxOffload { checksum, segmentation, vlan: None },
         TxOffload { checksum: None, segmentation, vlan: None },
         TxOffload { checksum: beyond, ..TxOffload::default() },
-        TxOffload { vlan: Some(1), ..TxOffload::default() },
         TxOffload::default(),
     ] {
         let packet = TxPacket { segments: &segments, len: segment.len, offload };
         assert_eq!(driven.pairs[0].submit(0, &packet), Err(SubmitError::Refused), "{offload:?}");
     }
+    let segments = [driven.outgoing.segment(0, 100).unwrap()];
+    let offload = TxOffload { vlan: Some(1), ..TxOffload::default() };
+    let tagged = TxPacket { segments: &segments, len: 100, offload };
+    assert_eq!(driven.pairs[0].submit(0, &tagged), Err(SubmitError::Refused));
     let bytes = frame(PEER, 60, 9);
     assert_eq!(driven.send(&bench, &bytes, TxOffload::default()), [bytes]);
     bench.assert_clean();
@@ -234,7 +237,9 @@ fn lie(action: Action, mtu: u16, len: usize) -> Result<usize, NetError> {
     let mut driven = bench.drive(Options { mtu, ..options() });
     let only = Requests::of_kind(Net::RECEIVE);
     bench.model.set_faults(FaultPlan::new(3).rule(Rule::only(only, action).nth(1)));
+    // Another one is behind it: there are more buffers than are its own.
     bench.model.send(&frame(OWN, len, 0));
+    bench.model.send(&frame(OWN, 60, 0));
     let answer = driven.try_receive(&bench).map(|came| came.len());
     if answer.is_err() {
         assert_eq!(driven.statistic("protocol_errors"), 1);
@@ -261,14 +266,16 @@ fn lies_about_buffers_lead_to_a_reset() {
 #[test]
 fn headers_that_make_no_sense_cost_the_packet_only() {
     // NEEDS_CSUM at 0, which is in the frame: taken at its word. Then a kind of cutting that there is not, and a start far outside.
-    assert_eq!(lie(Action::Corrupt(0, 1), 1500, 100), Ok(1));
-    assert_eq!(lie(Action::Corrupt(1, 0x40), 1500, 100), Ok(0));
-    assert_eq!(lie(Action::Corrupt(1, 1), 1500, 100), Ok(0), "put together from pieces of 0 bytes");
+    assert_eq!(lie(Action::Corrupt(0, 1), 1500, 100), Ok(2));
+    assert_eq!(lie(Action::Corrupt(1, 0x40), 1500, 100), Ok(1));
+    assert_eq!(lie(Action::Corrupt(1, 1), 1500, 100), Ok(1), "put together from pieces of 0 bytes");
     let bench = Bench::usual();
     let mut driven = bench.drive_usual();
     let packet = Ip { v6: false, tcp: true, ports: (5, 6), payload: 100 };
-    let far = NetHeader { csum_start: 60_000, csum_offset: 60_000, ..needs_csum(&packet) };
-    bench.model.send_unfinished(far, &packet.partial(OWN));
-    assert_eq!(driven.receive(&bench), []);
-    assert_eq!(driven.statistic("rx_drops"), 1);
+    for (csum_start, csum_offset) in [(60_000, 60_000), (150, 3)] {
+        let far = NetHeader { csum_start, csum_offset, ..needs_csum(&packet) };
+        bench.model.send_unfinished(far, &packet.partial(OWN));
+        assert_eq!(driven.receive(&bench), []);
+    }
+    assert_eq!(driven.statistic("rx_drops"), 2);
 }
