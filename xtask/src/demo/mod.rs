@@ -11,6 +11,7 @@ pub(crate) mod report;
 mod runner;
 mod storage;
 mod virtio_blkd;
+mod virtio_netd;
 
 use anyhow::{Result, bail};
 
@@ -88,6 +89,7 @@ pub const DRIVERS: &[Driver] = &[
     virtio_blkd::DRIVER,
     storage::DRIVER,
     e1000d::DRIVER,
+    virtio_netd::DRIVER,
     iommud::DRIVER,
     models::DRIVER,
 ];
