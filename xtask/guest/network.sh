@@ -89,10 +89,12 @@ jumbo() {
     pings 1473 4000 $((mtu - 809)) $((mtu - 29)) $((mtu - 28))
 }
 
+listens() { peer ss -ltn | grep -q ':5201 '; }
+
 # server: an iperf3 server of the peer's, for one test.
 server() {
     peer iperf3 -s -1 >/tmp/iperf3.server 2>&1 9>&- &
-    sleep 1
+    wait_for 10 listens
 }
 
 # iperf NAME OPTION...: a test against the peer, with a metric.

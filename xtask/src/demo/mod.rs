@@ -8,6 +8,7 @@ mod models;
 mod nvmed;
 mod plot;
 pub(crate) mod report;
+mod rtl8168d;
 mod runner;
 mod storage;
 mod virtio_blkd;
@@ -88,6 +89,7 @@ pub const DRIVERS: &[Driver] = &[
     virtio_blkd::DRIVER,
     storage::DRIVER,
     e1000d::DRIVER,
+    rtl8168d::DRIVER,
     iommud::DRIVER,
     models::DRIVER,
 ];

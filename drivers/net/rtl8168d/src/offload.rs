@@ -6,8 +6,9 @@ use rtl8168_spec::{
     descriptors::{MAX_MSS, TxSecond, Work1, Work2},
 };
 
-/// Tag and frame check sequence, which the device adds.
-const ADDED: u32 = 8;
+/// What the device adds: the frame check sequence, and a tag if it is asked to. A client's own tag is part of the packet.
+const FCS: u32 = 4;
+const TAG: u32 = 4;
 /// Shortest frame without its frame check sequence.
 const SHORTEST: u32 = 60;
 /// Where the transport header may be at most.
@@ -40,7 +41,8 @@ impl Plan {
                 cut(chip, &checksum, mss)?
             }
         };
-        if frame + ADDED > max_frame {
+        let tag = if offload.vlan.is_some() { TAG } else { 0 };
+        if frame + FCS + tag > max_frame {
             return None;
         }
         let short = SHORTEST.saturating_sub(packet.len);

@@ -158,7 +158,8 @@ fn what_the_device_cannot_send_is_refused() {
     let other = driver_network::Checksum { field: 40, ..ip.checksum() };
     let sum = |checksum| TxOffload { checksum: Some(checksum), ..TxOffload::default() };
     for (len, offload) in [
-        (1515, TxOffload::default()),
+        (1519, TxOffload::default()),
+        (1515, TxOffload { vlan: Some(1), ..TxOffload::default() }),
         (1054, mss(0)),
         (1054, mss(2048)),
         (54, mss(1000)),
@@ -197,6 +198,12 @@ fn tags_go_in_and_come_out() {
         bench.model.send(tagged);
         let came = driven.receive(&bench);
         assert_eq!((came[0].metadata.vlan, &came[0].bytes), (None, tagged));
+        // A client's own tag comes on top of the MTU.
+        let mut longest = frame(OWN, 1514, 2);
+        longest.splice(12..12, [0x81, 0, 0, 5]);
+        assert_eq!(driven.send(&bench, &longest, TxOffload::default()), std::slice::from_ref(&longest));
+        bench.model.send(&longest);
+        assert_eq!(driven.receive(&bench)[0].bytes, longest, "{name}");
         bench.assert_clean();
     }
 }
