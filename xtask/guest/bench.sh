@@ -82,6 +82,43 @@ run_libublk_null() {
     wait_for 10 no_ublk_disk
 }
 
+# iommud, which has the IOMMU until the guest ends.
+start_iommud() {
+    answers && return
+    modprobe uio_pci_generic
+    mkdir -p /dev/hugepages
+    mount -t hugetlbfs none /dev/hugepages
+    echo 24 >/proc/sys/vm/nr_hugepages
+    iommud >"$out/iommud.txt" 2>&1 9>&- &
+    wait_for 20 answers
+}
+
+answers() { iommud inspect; } >/dev/null 2>&1
+requests() { iommud inspect | awk '$1 == "requests:" { print $2 }'; }
+
+run_pairs() {
+    bind "$2" uio_pci_generic
+    start_iommud && "$BENCH" --device "$2" "${@:3}" >"$out/$1"
+}
+
+# fio on our daemon's disk behind iommud. Leaves in INDEX.requests how many requests iommud had meanwhile.
+run_behind() {
+    bind "$2" uio_pci_generic
+    start_iommud || return
+    "$DAEMON" --device "$2" >"$out/$1.server" 2>&1 9>&- &
+    local server=$! before after status
+    wait_for 30 ublk_disk || return
+    before=$(requests)
+    DISK=$(ublk_disk) fio --output-format=json --output="$out/$1" "/rig/jobs.d/$1.fio"
+    status=$?
+    after=$(requests)
+    kill "$server"
+    wait "$server"
+    # The one that asks for the second number is in it.
+    echo "$((after - before - 1))" >"$out/$1.requests"
+    wait_for 10 no_ublk_disk && return "$status"
+}
+
 # shellcheck disable=SC2086 # the modules are words
 modprobe -a $MODULES
 modprobe vfio-pci

@@ -89,10 +89,12 @@ jumbo() {
     pings 1473 4000 $((mtu - 809)) $((mtu - 29)) $((mtu - 28))
 }
 
+listens() { peer ss -ltn | grep -q ':5201 '; }
+
 # server: an iperf3 server of the peer's, for one test.
 server() {
     peer iperf3 -s -1 >/tmp/iperf3.server 2>&1 9>&- &
-    sleep 1
+    wait_for 10 listens
 }
 
 # iperf NAME OPTION...: a test against the peer, with a metric.
@@ -114,10 +116,10 @@ transfer() {
     rm -f /tmp/sent /tmp/received
     # The listener would end the connection with its own input: this one never ends.
     [ -p /tmp/never ] || mkfifo /tmp/never
-    $receiver timeout 100 busybox nc -l -p 5001 0<>/tmp/never 2>/tmp/nc | sha256sum >/tmp/received 9>&- &
+    $receiver timeout 300 busybox nc -l -p 5001 0<>/tmp/never 2>/tmp/nc | sha256sum >/tmp/received 9>&- &
     local job=$!
     sleep 1
-    head -c "$bytes" /tmp/stream | tee >(sha256sum >/tmp/sent) | $sender timeout 100 busybox nc "$target" 5001 || { echo "the sender failed"; return 1; }
+    head -c "$bytes" /tmp/stream | tee >(sha256sum >/tmp/sent) | $sender timeout 300 busybox nc "$target" 5001 || { echo "the sender failed"; return 1; }
     wait "$job"
     sleep 0.5
     cmp /tmp/sent /tmp/received && echo "$1 MiB, $(cut -c 1-16 /tmp/sent)"

@@ -77,6 +77,33 @@ struct Mapping {
     memory: Memory,
 }
 
+/// Mappings that follow one another: their ends are one to tables, units and the space.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    start: u64,
+    /// Bytes up to the end of the last mapping.
+    len: u64,
+    /// Addresses that are taken for them.
+    taken: u64,
+}
+
+impl Run {
+    /// All runs of a list, which keeps its order.
+    fn all(mappings: &[(u64, Mapping)]) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        for (start, Mapping { len, taken, .. }) in mappings {
+            match runs.last_mut() {
+                Some(run) if run.start + run.taken == *start => {
+                    run.len = run.taken + len;
+                    run.taken += taken;
+                }
+                _ => runs.push(Run { start: *start, len: *len, taken: *taken }),
+            }
+        }
+        runs
+    }
+}
+
 /// An address space.
 #[derive(Debug)]
 pub struct Domain {
@@ -302,13 +329,14 @@ impl Domain {
                 }
             }
         }
+        let runs = Run::all(&ended);
         let mut removed = Removed::default();
-        for (address, mapping) in &ended {
-            let tables = self.table.unmap(*address, mapping.len);
-            units.invalidate(self.id, *address, mapping.len, !tables.is_empty());
+        for run in &runs {
+            let tables = self.table.unmap(run.start, run.len);
+            units.invalidate(self.id, run.start, run.len, !tables.is_empty());
             removed.extend(tables);
         }
-        if ended.is_empty() {
+        if runs.is_empty() {
             return Ok(());
         }
         if let Err(error) = units.sync() {
@@ -316,8 +344,8 @@ impl Domain {
             std::mem::forget(ended);
             return Err(error);
         }
-        for (address, mapping) in ended {
-            self.space.give_back(address, mapping.taken);
+        for run in runs {
+            self.space.give_back(run.start, run.taken);
         }
         Ok(())
     }

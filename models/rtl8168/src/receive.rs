@@ -6,7 +6,10 @@ use model_support::{
     network::Action,
     packet::{ip_is_right, parse, transport_is_right},
 };
-use redox_driver_sys::{model::Bus, time::Time};
+use redox_driver_sys::{
+    model::{Bus, DmaFault},
+    time::Time,
+};
 use rtl8168_spec::{
     Offloads,
     descriptors::{Descriptor, RxDone, RxPosted, RxSecond},
@@ -26,6 +29,9 @@ const FIFO: usize = 48 * 1024;
 const RETRY: Duration = Duration::from_micros(50);
 /// Most descriptors of a frame.
 const MOST_PARTS: usize = 64;
+
+/// A descriptor that takes a part of a frame: its place in the ring, itself, and its first dword.
+type Part = (u16, Descriptor, RxPosted);
 
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {
@@ -221,12 +227,7 @@ impl Core {
     }
 
     /// Descriptors for so many bytes, each with its place in the ring; `None` when there are too few.
-    #[allow(clippy::type_complexity, reason = "parts, or none, or a failure")]
-    fn room(
-        &mut self,
-        bus: &mut dyn Bus,
-        len: usize,
-    ) -> Result<Option<Vec<(u16, Descriptor, RxPosted)>>, redox_driver_sys::model::DmaFault> {
+    fn room(&mut self, bus: &mut dyn Bus, len: usize) -> Result<Option<Vec<Part>>, DmaFault> {
         let mut parts = Vec::new();
         let (mut index, mut room) = (self.rx.ring.next, 0);
         while room < len && parts.len() < MOST_PARTS {
@@ -249,11 +250,11 @@ impl Core {
     fn fill(
         &mut self,
         bus: &mut dyn Bus,
-        parts: &[(u16, Descriptor, RxPosted)],
+        parts: &[Part],
         stored: &[u8],
         (done, flipped): (RxDone, u32),
         second: RxSecond,
-    ) -> Result<(), redox_driver_sys::model::DmaFault> {
+    ) -> Result<(), DmaFault> {
         let mut rest = stored;
         for (number, (index, descriptor, posted)) in parts.iter().enumerate() {
             let (piece, behind) = rest.split_at(rest.len().min(usize::from(posted.length() & !7)));

@@ -5,10 +5,16 @@ use std::time::Instant;
 use redox_driver_sys::{
     irq::InterruptKind,
     model::{Bus, Device, DmaFault},
+    pci::header,
     time::Time,
 };
 
 use crate::{interrupts::Interrupts, memory::GuestMemory};
+
+/// Bit of the status register: the pin has a reason (PCI Local Bus 3.0, section 6.2.3). VFIO believes an interrupt by it.
+const INTERRUPT_STATUS: u8 = 1 << 3;
+/// Bit of the command register: the pin does not interrupt (section 6.2.2).
+const INTERRUPT_DISABLE: u32 = 1 << 10;
 
 /// A model and the machine around it.
 pub(crate) struct Function {
@@ -103,6 +109,9 @@ impl Function {
             // Beyond the end everything reads as ones.
             let value = u16::try_from(at).map_or(u32::MAX, |at| self.device.config().read(at, 1));
             [*byte, ..] = value.to_le_bytes();
+            if at == u64::from(header::STATUS) && self.machine.interrupts.is_asserted() {
+                *byte |= INTERRUPT_STATUS;
+            }
         }
     }
 
@@ -116,6 +125,8 @@ impl Function {
             }
         }
         self.machine.bus_master = self.device.config().bus_master();
+        let command = self.device.config().read(header::COMMAND, 2);
+        self.machine.interrupts.set_disabled(command & INTERRUPT_DISABLE != 0);
     }
 
     pub(crate) fn reset(&mut self) {
@@ -155,5 +166,23 @@ mod tests {
         assert_eq!(cut(1, 4), [(1, 1), (2, 2), (4, 1)]);
         assert_eq!(cut(4, 0), []);
         assert_eq!(number(&[1, 2, 3]), 0x30201);
+    }
+
+    #[test]
+    fn the_pin_is_seen_in_the_status_register() {
+        let (device, _) = model_e1000::E1000::new(model_e1000::Config::named("82540EM"));
+        let mut function = Function::new(Box::new(device));
+        let status = |function: &mut Function| {
+            let mut bytes = [0; 4];
+            function.read_config(header::COMMAND.into(), &mut bytes);
+            bytes[2] & INTERRUPT_STATUS != 0
+        };
+        assert!(!status(&mut function));
+        // Even while it is disabled.
+        function.write_config(header::COMMAND.into(), &0x0400u16.to_le_bytes());
+        function.machine.set_intx(true);
+        assert!(status(&mut function));
+        function.reset();
+        assert!(!status(&mut function));
     }
 }

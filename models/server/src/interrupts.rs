@@ -18,6 +18,8 @@ pub(crate) struct Interrupts {
     asserted: bool,
     /// An interrupt of the pin was sent, and the guest has not ended it.
     masked: bool,
+    /// The function's command register says that the pin is not to interrupt.
+    disabled: bool,
 }
 
 impl Interrupts {
@@ -108,9 +110,21 @@ impl Interrupts {
         self.pin();
     }
 
+    /// Whether there is a reason to interrupt by the pin, as the status register tells even while the pin is disabled.
+    pub(crate) fn is_asserted(&self) -> bool {
+        self.asserted
+    }
+
+    /// Sets what the command register says.
+    pub(crate) fn set_disabled(&mut self, disabled: bool) {
+        self.disabled = disabled;
+        self.pin();
+    }
+
     /// The device was reset.
     pub(crate) fn reset(&mut self) {
         self.asserted = false;
+        self.disabled = false;
     }
 
     /// Sends an interrupt of the pin, which masks itself until the guest has ended it.
@@ -118,6 +132,7 @@ impl Interrupts {
         if let Some(Some(file)) = self.intx.first()
             && self.asserted
             && !self.masked
+            && !self.disabled
         {
             self.masked = true;
             signal(file);
@@ -191,6 +206,19 @@ mod tests {
         unmask(&mut interrupts);
         assert_eq!(count(&mut end), 0);
         interrupts.set_pin(true);
+        assert_eq!(count(&mut end), 1);
+    }
+
+    #[test]
+    fn a_pin_that_is_disabled_tells_of_itself_and_does_not_interrupt() {
+        let mut interrupts = Interrupts::default();
+        let (pin, mut end) = event();
+        interrupts.set(VFIO_PCI_INTX_IRQ_INDEX, SET, 0, 1, vec![pin]).unwrap();
+        interrupts.set_disabled(true);
+        interrupts.set_pin(true);
+        assert!(interrupts.is_asserted());
+        assert_eq!(count(&mut end), 0);
+        interrupts.set_disabled(false);
         assert_eq!(count(&mut end), 1);
     }
 }

@@ -1,6 +1,6 @@
 //! Running a plan in a guest and collecting its samples.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -100,11 +100,7 @@ pub fn run(
         }
     }
     let counts = guest.directory().join("counts.json");
-    if count != Count::Nothing {
-        let mmio = if count == Count::Mmio { "on" } else { "off" };
-        let [plugin, out] = [plugin, &counts].map(|path| path.display().to_string().replace(',', ",,"));
-        guest = guest.plugin(&format!("{plugin},out={out},mmio={mmio}"));
-    }
+    let guest = counting(guest, plugin, &counts, count);
     let outcome = guest.run(&mut |message| {
         if let Message::Note(note) = message {
             step.tick(note);
@@ -116,13 +112,7 @@ pub fn run(
     }
     let windows = match count {
         Count::Nothing => None,
-        Count::Instructions | Count::Mmio => {
-            let text = std::fs::read_to_string(&counts)
-                .with_context(|| format!("cannot read {}", counts.display()))?;
-            let windows = results::windows(&text)?;
-            ensure!(windows.len() == jobs.len(), "{} windows of {} runs", windows.len(), jobs.len());
-            Some(windows)
-        }
+        Count::Instructions | Count::Mmio => Some(windows(&counts, jobs.len())?),
     };
     let mut samples = Vec::with_capacity(jobs.len());
     for (index, job) in jobs.iter().enumerate() {
@@ -136,12 +126,32 @@ pub fn run(
         }
         .with_context(|| format!("run {index}, {:?} of {}", job.runner, job.workload.name()))?;
         let window = windows.as_ref().and_then(|windows| windows.get(index)).copied();
-        if let Some(window) = window {
-            let wanted = plan::label(index);
-            ensure!(window.label == wanted, "run {index} has the marks of window {}", window.label);
-        }
         samples.push(Sample { job: *job, done, window });
     }
     step.done(&format!("{:.0} s", outcome.elapsed.as_secs_f64()));
     Ok(samples)
+}
+
+/// Has QEMU count during the guest's windows, and write what it counted to `counts`.
+pub(super) fn counting<'a>(guest: Guest<'a>, plugin: &Path, counts: &Path, count: Count) -> Guest<'a> {
+    let mmio = match count {
+        Count::Nothing => return guest,
+        Count::Instructions => "off",
+        Count::Mmio => "on",
+    };
+    let [plugin, out] = [plugin, counts].map(|path| path.display().to_string().replace(',', ",,"));
+    guest.plugin(&format!("{plugin},out={out},mmio={mmio}"))
+}
+
+/// What was counted in each of `runs` windows, whose labels must be those of the runs.
+pub(super) fn windows(counts: &Path, runs: usize) -> Result<Vec<Window>> {
+    let text =
+        std::fs::read_to_string(counts).with_context(|| format!("cannot read {}", counts.display()))?;
+    let windows = results::windows(&text)?;
+    ensure!(windows.len() == runs, "{} windows of {runs} runs", windows.len());
+    for (index, window) in windows.iter().enumerate() {
+        let wanted = plan::label(index);
+        ensure!(window.label == wanted, "run {index} has the marks of window {}", window.label);
+    }
+    Ok(windows)
 }

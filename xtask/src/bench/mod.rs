@@ -4,6 +4,7 @@
 //! measured in a second guest without the plugin. See `docs/benchmarks.md`.
 
 pub mod ahcid;
+pub mod iommud;
 pub mod measure;
 pub mod nvmed;
 pub mod plan;
@@ -23,6 +24,7 @@ use clap::{Args, ValueEnum};
 
 use self::measure::Programs;
 use self::nvmed::{Contest, Guests, Pass, Target};
+use self::report::Entry;
 use crate::rig::{self, Rig};
 
 /// The drivers that have a benchmark.
@@ -34,6 +36,8 @@ pub enum Driver {
     Ahcid,
     /// virtio block devices
     VirtioBlkd,
+    /// The IOMMU
+    Iommud,
 }
 
 /// What the user asked for.
@@ -88,6 +92,7 @@ pub fn run(request: &Request, target: &Path) -> Result<ExitCode> {
                 let passes = virtio_blkd::passes(effort(request).1);
                 beside_linux(request, target, "virtio-blkd", passes, &virtio_blkd::TARGETS)?
             }
+            Driver::Iommud => iommud::run(request, target)?,
         };
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -176,10 +181,16 @@ fn measure_all(
         report::write(&directory, name, title, &entries)?;
     }
     print!("{}", report::table(&entries));
-    let verdicts = nvmed::verdicts(&entries, targets);
+    let good = judge(&entries, targets);
+    println!("written to {}", directory.join(format!("{name}.html")).display());
+    Ok(good)
+}
+
+/// Says which targets were reached, and whether all that were measured are.
+fn judge(entries: &[Entry], targets: &[Target]) -> bool {
+    let verdicts = nvmed::verdicts(entries, targets);
     for (reached, what) in &verdicts {
         println!("{}  {what}", if *reached { "REACHED" } else { "MISSED " });
     }
-    println!("written to {}", directory.join(format!("{name}.html")).display());
-    Ok(verdicts.iter().all(|(reached, _)| *reached))
+    verdicts.iter().all(|(reached, _)| *reached)
 }

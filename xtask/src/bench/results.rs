@@ -93,6 +93,15 @@ pub fn ours(text: &str) -> Result<Done> {
     sound(Done { operations, seconds, empty_polls })
 }
 
+/// A number that our own benchmark program prints beside the rest.
+///
+/// # Errors
+/// When it does not.
+pub fn number(text: &str, key: &str) -> Result<u64> {
+    let value: Value = serde_json::from_str(text.trim()).context("not one line of JSON")?;
+    value.get(key).and_then(Value::as_u64).with_context(|| format!("no number {key}"))
+}
+
 /// Reads what vroom's `io_test` prints: `n: COUNT, total read iops: RATE`, for a queue depth of 128 first.
 ///
 /// # Errors

@@ -105,5 +105,7 @@ fn pair<'a>(guest: Guest<'a>, pair: &Pair) -> Guest<'a> {
         .env("LINUX_DRIVER", driver)
         .env("PEER_DRIVER", peer_driver)
         .env("MIB", "256")
-        .deadline(Duration::from_secs(900))
+        .deadline(Duration::from_secs(1800))
+        // 256 MiB are moved without a word.
+        .silence(Duration::from_secs(330))
 }

@@ -8,6 +8,7 @@ mod models;
 mod nvmed;
 mod plot;
 pub(crate) mod report;
+mod rtl8168d;
 mod runner;
 mod storage;
 mod virtio_blkd;
@@ -90,6 +91,7 @@ pub const DRIVERS: &[Driver] = &[
     storage::DRIVER,
     e1000d::DRIVER,
     virtio_netd::DRIVER,
+    rtl8168d::DRIVER,
     iommud::DRIVER,
     models::DRIVER,
 ];

@@ -119,7 +119,7 @@ fn measure(request: &Request, subject: Subject, target: &Path) -> Result<bool> {
     let mut images = Vec::new();
     for (name, driver, services) in sides {
         let image = work.join(format!("{name}.img"));
-        let recipe = Recipe { system: &system, driver, arguments: &[], services };
+        let recipe = Recipe { system: &system, driver, arguments: &[], later: None, services };
         recipe.make(&work, &image)?;
         images.push((name, image));
     }

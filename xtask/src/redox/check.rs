@@ -122,6 +122,7 @@ impl Bench<'_> {
                 system: self.system,
                 driver: self.driver.clone(),
                 arguments: boot.arguments,
+                later: None,
                 services: vec![Service { program: self.disk_check, arguments, daemon: false }],
             };
             recipe.make(&self.target.join("redox"), &root)?;

@@ -21,6 +21,10 @@ const FREE: u64 = 128 << 20;
 /// Where init finds what it starts on the root file system, in the order of names.
 const SERVICES: &str = "usr/lib/init.d";
 
+/// Where pcid-spawner finds drivers, and what they are for. Upstream's have the same names as ours.
+const DRIVERS: &str = "usr/lib/drivers";
+const CONFIGS: &str = "usr/lib/pcid.d";
+
 /// Whose storage driver is in the initfs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Driver {
@@ -46,6 +50,8 @@ pub(super) struct Recipe<'a> {
     pub(super) driver: Driver,
     /// Arguments of our driver.
     pub(super) arguments: &'static [&'static str],
+    /// A driver of ours that is started from the root file system, in place of upstream's.
+    pub(super) later: Option<(Program, &'a Path)>,
     /// What init starts after everything else, in this order.
     pub(super) services: Vec<Service<'a>>,
 }
@@ -60,8 +66,7 @@ pub(super) fn install(
     program: &Path,
     arguments: &[&str],
 ) -> Result<String> {
-    let file = workspace::root()?.join(format!("recipes/pcid.d/{}.toml", daemon.name));
-    let config = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let config = pcid_entry(daemon)?;
     let data = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
     let length = data.len();
     let config = with_arguments(&config, arguments)?;
@@ -71,6 +76,12 @@ pub(super) fn install(
         None => "where there was none".to_owned(),
     };
     Ok(format!("{}: {length} bytes, {before}; {}", done.program, done.config))
+}
+
+/// The `pcid.d` file of a daemon of ours.
+fn pcid_entry(daemon: Program) -> Result<String> {
+    let file = workspace::root()?.join(format!("recipes/pcid.d/{}.toml", daemon.name));
+    fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 /// A `pcid.d` file whose commands have more arguments.
@@ -110,6 +121,12 @@ impl Recipe<'_> {
             install(&mut initfs, *daemon, program, self.arguments)?;
         }
         size += self.put(&tree, "usr/lib/boot/initfs", &initfs.write()?, 0o644)?;
+        if let Some((daemon, program)) = self.later {
+            let Program { name, .. } = daemon;
+            size += self.put(&tree, &format!("{DRIVERS}/{name}"), &fs_read(program)?, 0o755)?;
+            let config = format!("{CONFIGS}/{name}.toml");
+            size += self.put(&tree, &config, pcid_entry(daemon)?.as_bytes(), 0o644)?;
+        }
         for (index, service) in self.services.iter().enumerate() {
             let name = service.program.file_name().context("a program without a name")?.to_string_lossy();
             size += self.put(&tree, &format!("usr/bin/{name}"), &fs_read(service.program)?, 0o755)?;
@@ -258,6 +275,7 @@ mod tests {
             system: &system,
             driver: Driver::Ours(Program { package: "nvmed", name: "nvmed" }, file("nvmed", b"our driver")),
             arguments: &["--log-level", "off"],
+            later: Some((Program { package: "e1000d", name: "e1000d" }, &program)),
             services: vec![Service { program: &program, arguments: vec!["raw".to_owned()], daemon: false }],
         };
         let image = dir.path().join("image");
@@ -270,6 +288,8 @@ mod tests {
             "usr/lib/boot/kernel",
             "usr/bin/init",
             "usr/bin/disk-check",
+            "usr/lib/drivers/e1000d",
+            "usr/lib/pcid.d/e1000d.toml",
             "usr/lib/init.d/99_redbear-0-disk-check.service",
         ] {
             assert!(tree.join(path).is_file(), "{path}");

@@ -5,6 +5,7 @@ mod check;
 mod data;
 mod image;
 pub mod initfs;
+mod network;
 mod parts;
 mod plans;
 mod programs;
@@ -48,6 +49,8 @@ pub struct Request {
 enum Task {
     /// Put our storage drivers into an initfs in place of upstream's; without --out, list what an initfs has
     Initfs(InitfsRequest),
+    /// Try our network drivers under Redox's own network stack
+    Network(network::Request),
     /// Measure our driver beside upstream's; writes target/bench/DRIVER-redox.json
     Bench(bench::Request),
 }
@@ -83,6 +86,7 @@ pub fn run(request: &Request, target: &Path) -> Result<ExitCode> {
             check::run(&request.parts, &request.rig, &selection, target)
         }
         Some(Task::Initfs(request)) => make_initfs(request, target).map(|()| ExitCode::SUCCESS),
+        Some(Task::Network(request)) => network::run(request, target),
         Some(Task::Bench(request)) => bench::run(request, target),
     }
 }

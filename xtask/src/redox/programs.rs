@@ -22,6 +22,8 @@ pub(super) struct Program {
 
 /// What checks a daemon from its clients' side.
 pub(super) const DISK_CHECK: Program = Program { package: "redox-guest", name: "disk-check" };
+/// What checks a network driver from the network stack's side.
+pub(super) const NET_CHECK: Program = Program { package: "redox-guest", name: "net-check" };
 /// A disk that does nothing, behind the same front end.
 pub(super) const NULL_DISK: Program = Program { package: "null-disk", name: "null-disk" };
 /// What measures it.

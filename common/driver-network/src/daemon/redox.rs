@@ -36,9 +36,10 @@ impl Service<'_> {
         let mut socket = SchemeSocket::new()?;
         let mut scheme = NetworkScheme::new(&name, engine);
         socket.register(&name, ROOT)?;
+        // It is opened by a name, and there are none after this.
+        let mut events = EventQueue::new(&clock)?;
         readiness.notify()?;
         Policy::new().restrict();
-        let mut events = EventQueue::new(&clock)?;
         let mut anew = true;
         let (mut ready, mut requests) = (vec![CLIENTS], Vec::new());
         let mut turns = 0;

@@ -64,6 +64,8 @@ pub struct Server {
     events: EventQueue,
     clients: BTreeMap<ClientId, OwnedFd>,
     next: ClientId,
+    /// Where requests are received.
+    buffer: Vec<u8>,
     /// The system had no descriptor or memory for another client.
     short: bool,
 }
@@ -102,6 +104,7 @@ impl Server {
             events,
             clients: BTreeMap::new(),
             next: FIRST_CLIENT,
+            buffer: vec![0; MOST_BYTES],
             short: false,
         })
     }
@@ -188,11 +191,10 @@ impl Server {
 
     fn answer(&mut self, service: &mut Service, id: ClientId) {
         let Some(socket) = self.clients.get(&id) else { return };
-        let mut buffer = [0; MOST_BYTES];
-        let goes_on = match packet::receive(socket, &mut buffer) {
+        let goes_on = match packet::receive(socket, &mut self.buffer) {
             Ok((0, _)) => false,
             Ok((len, descriptor)) => {
-                let reply = service.handle(id, &buffer[..len], descriptor);
+                let reply = service.handle(id, &self.buffer[..len], descriptor);
                 reply.is_some_and(|(bytes, descriptor)| {
                     // A client that does not take its replies has no room for another.
                     packet::send(socket, &bytes, descriptor.as_ref().map(AsFd::as_fd)).is_ok()

@@ -26,6 +26,7 @@ impl Service {
             writeln!(f, "  events      {} ({} overflows)", statistics.events, statistics.overflows)?;
         }
         writeln!(f, "claimed devices: {}; unclaimed: {:?}", self.devices.claimed(), self.options.unclaimed)?;
+        writeln!(f, "requests: {}", self.requests)?;
         writeln!(f, "refused requests: {}", self.refused)?;
         for client in self.clients.values() {
             writeln!(

@@ -77,6 +77,7 @@ pub struct Service {
     /// The domain id that was given out last.
     last_domain: u16,
     recent: Recent,
+    requests: u64,
     refused: u64,
 }
 
@@ -149,6 +150,7 @@ impl Service {
             devices,
             last_domain,
             recent: Recent::default(),
+            requests: 0,
             refused: 0,
         })
     }
@@ -215,6 +217,7 @@ impl Service {
         bytes: &[u8],
         descriptor: Option<OwnedFd>,
     ) -> Option<(Vec<u8>, Option<OwnedFd>)> {
+        self.requests += 1;
         let (header, result) = match Request::parse(bytes) {
             Ok((header, request)) => (header, self.carry_out(id, &header, request, descriptor)),
             Err((Some(header), error)) => (header, Err(error.into())),

@@ -104,7 +104,14 @@ fn inspect_tells_of_everything() {
     let (inspected, text) = parse_reply(&reply, 7).unwrap().unwrap().body_and_bytes::<Inspected>().unwrap();
     let text = std::str::from_utf8(text).unwrap();
     assert_eq!(inspected.len as usize, text.len());
-    for part in ["unit 0:", "1 mappings", "devices: 00:04.0", "IO_PAGE_FAULT: 00:04.0", "write at 0x5000"] {
+    for part in [
+        "unit 0:",
+        "\nrequests: 6\n",
+        "1 mappings",
+        "devices: 00:04.0",
+        "IO_PAGE_FAULT: 00:04.0",
+        "write at 0x5000",
+    ] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
     assert_eq!(bench.ask(2, &Request::Inspect), Err(errno::EPERM));
