@@ -221,6 +221,7 @@ impl<Q: QueuePair> Lane<Q> {
         let len = usize::try_from(hardware.rx_buffer_len()).unwrap_or(usize::MAX);
         let depth = hardware.rx_depth();
         refit(&mut self.receiving, dma, depth, len)?;
+        hardware.lend(&self.receiving);
         for (tag, buffer) in (0..depth).zip(&self.receiving) {
             hardware.post(tag, Segment { addr: buffer.addr(), len: hardware.rx_buffer_len() });
         }

@@ -1,6 +1,10 @@
 //! What a driver implements for a pair of rings.
 
-use redox_driver_sys::{dma::Segment, irq::Interrupt, time::Time};
+use redox_driver_sys::{
+    dma::{DmaBuffer, Segment},
+    irq::Interrupt,
+    time::Time,
+};
 
 use crate::{
     error::NetError,
@@ -39,6 +43,12 @@ pub trait QueuePair: Send {
     /// # Errors
     /// [`SubmitError::Full`], or [`SubmitError::Refused`] for what the device cannot do.
     fn submit(&mut self, tag: u16, packet: &TxPacket<'_>) -> Result<(), SubmitError>;
+
+    /// The memory of the receive buffers, by tag, before they are posted for the first time after a start or a reset: for a device that writes
+    /// what it says about a packet in front of it.
+    fn lend(&mut self, buffers: &[DmaBuffer]) {
+        let _ = buffers;
+    }
 
     /// Gives a receive buffer of [`rx_buffer_len`](Self::rx_buffer_len) bytes to the device; there is room for every tag. The device need not
     /// see it before [`commit`](Self::commit).

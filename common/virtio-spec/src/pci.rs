@@ -6,6 +6,8 @@ use redox_driver_sys::register_values;
 pub const VENDOR: u16 = 0x1af4;
 /// A device of type `t` that follows version 1 has device id `MODERN + t` (section 4.1.2.1).
 pub const MODERN: u16 = 0x1040;
+/// Device id of a transitional network device.
+pub const TRANSITIONAL_NET: u16 = 0x1000;
 /// Device id of a transitional block device.
 pub const TRANSITIONAL_BLOCK: u16 = 0x1001;
 /// A queue, or the configuration, without an MSI-X vector (section 4.1.5.1.2).

@@ -58,6 +58,8 @@ pub(crate) struct Queue {
     pub(crate) look_at: Option<Time>,
     /// Chains that were fetched and not used, in the order in which they were fetched; with IN_ORDER.
     pub(crate) order: VecDeque<Fetched>,
+    /// Chains that wait until something arrives for them.
+    pub(crate) waiting: Vec<Request>,
     /// An entry that is held back until another one has overtaken it, or until then.
     pub(crate) held: Option<(Time, Posting)>,
 }
@@ -91,6 +93,7 @@ impl Queue {
             ring: None,
             look_at: None,
             order: VecDeque::new(),
+            waiting: Vec::new(),
             held: None,
         }
     }

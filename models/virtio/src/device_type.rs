@@ -55,8 +55,14 @@ pub trait DeviceType: Send + 'static {
     /// The device was reset.
     fn reset(&mut self);
 
+    /// Whether these features go together.
+    fn is_consistent(&self, features: Features) -> bool {
+        let _ = features;
+        true
+    }
+
     /// What a request is, for fault rules; a number of the type's own choice.
-    fn kind(&self, bus: &mut dyn Bus, request: &Request) -> u32;
+    fn kind(&self, bus: &mut dyn Bus, queue: u16, request: &Request) -> u32;
 
     /// How much longer than others a request of this kind takes.
     fn extra_latency(&self, kind: u32) -> Duration {
@@ -66,4 +72,28 @@ pub trait DeviceType: Send + 'static {
 
     /// Carries a request out and says how many bytes were written to it.
     fn execute(&mut self, execution: Execution<'_>) -> u32;
+
+    /// Whether the chains of a queue wait until something arrives for them, instead of being carried out.
+    fn waits(&self, queue: u16) -> bool {
+        let _ = queue;
+        false
+    }
+
+    /// Whether [`arrive`](Self::arrive) would find something.
+    fn has_arrived(&self, queue: u16, waiting: &[Request]) -> bool {
+        let _ = (queue, waiting);
+        false
+    }
+
+    /// Takes what has arrived first, in parts of which each goes to one of the chains that wait, in their order; `None` where there is
+    /// nothing, or no room for it.
+    fn arrive(
+        &mut self,
+        queue: u16,
+        waiting: &[Request],
+        violations: &mut Vec<Violation>,
+    ) -> Option<Vec<Vec<u8>>> {
+        let _ = (queue, waiting, violations);
+        None
+    }
 }

@@ -32,6 +32,9 @@ impl<T: DeviceType> Core<T> {
         }
         self.execute_due(bus);
         for queue in 0..self.queue_numbers() {
+            self.deliver(bus, queue);
+        }
+        for queue in 0..self.queue_numbers() {
             self.release_held(bus, queue);
         }
     }
@@ -50,6 +53,11 @@ impl<T: DeviceType> Core<T> {
             let look = queue.look_at.filter(|_| self.is_running() && queue.ring.is_some());
             [look, queue.held.map(|(until, _)| until), queue.reset_at]
         });
+        let arrived = self.is_running()
+            && (0..).zip(&self.queues).any(|(number, queue)| {
+                !queue.waiting.is_empty() && self.device.has_arrived(number, &queue.waiting)
+            });
+        let due = due.or(arrived.then_some(Time::default()));
         let requests = if self.is_running() { self.requests.next_due() } else { None };
         queues.chain([due, requests, self.reset_at]).flatten().min()
     }
@@ -93,19 +101,67 @@ impl<T: DeviceType> Core<T> {
     }
 
     fn accept(&mut self, bus: &mut dyn Bus, number: u16, request: Request) {
-        let kind = self.device.kind(bus, &request);
-        let actions = self.faults.strike(|only| only.matches(number, kind));
         self.statistics.fetched += 1;
-        self.statistics.faults += actions.len() as u64;
         if self.accepted.contains(Features::IN_ORDER)
             && let Some(queue) = self.queues.get_mut(usize::from(number))
         {
             queue.order.push_back(Fetched { id: request.id, entries: request.entries, done: None });
         }
+        if self.device.waits(number) {
+            if let Some(queue) = self.queues.get_mut(usize::from(number)) {
+                queue.waiting.push(request);
+            }
+            return;
+        }
+        let (kind, actions) = self.strike(bus, number, &request);
         let latency = self.latency(kind, &actions);
         let due = latency.map(|latency| bus.now().plus(latency));
         self.requests.add(due, Pending { queue: number, request, actions });
         self.statistics.most_outstanding = self.statistics.most_outstanding.max(self.requests.len());
+    }
+
+    /// What goes wrong with a request, and of what kind it is.
+    fn strike(&mut self, bus: &mut dyn Bus, number: u16, request: &Request) -> (u32, Vec<Action>) {
+        let kind = self.device.kind(bus, number, request);
+        let actions = self.faults.strike(|only| only.matches(number, kind));
+        self.statistics.faults += actions.len() as u64;
+        (kind, actions)
+    }
+
+    /// Gives what has arrived to the chains that wait for it.
+    fn deliver(&mut self, bus: &mut dyn Bus, number: u16) {
+        for _ in 0..MOST_IN_A_RUN {
+            let Some(queue) = self.queues.get_mut(usize::from(number)) else { return };
+            if queue.waiting.is_empty() || !self.is_running() {
+                return;
+            }
+            let Some(queue) = self.queues.get_mut(usize::from(number)) else { return };
+            let Some(parts) = self.device.arrive(number, &queue.waiting, &mut self.violations) else {
+                return;
+            };
+            let chains: Vec<Request> = queue.waiting.drain(..parts.len().min(queue.waiting.len())).collect();
+            for (place, (request, mut part)) in chains.into_iter().zip(parts).enumerate() {
+                let (_, actions) = self.strike(bus, number, &request);
+                let pending = Pending { queue: number, request, actions };
+                if pending.actions.contains(&Action::Hang) || !self.misbehave(bus, &pending) {
+                    continue;
+                }
+                for action in &pending.actions {
+                    match *action {
+                        Action::Corrupt(at, bits) if place == 0 => {
+                            if let Some(byte) = part.get_mut(at) {
+                                *byte ^= bits;
+                            }
+                        }
+                        Action::Garbage => self.faults.garble(&mut part),
+                        _ => {}
+                    }
+                }
+                // A buffer that is not in memory: the machine has noted it.
+                let _ = pending.request.write(bus, 0, &part);
+                self.complete(bus, &pending, u32::try_from(part.len()).unwrap_or(u32::MAX));
+            }
+        }
     }
 
     /// How long a request takes; `None`: for ever.
@@ -138,29 +194,38 @@ impl<T: DeviceType> Core<T> {
         }
     }
 
-    /// Carries a request out; `None` where it is never used.
-    fn execute(&mut self, bus: &mut dyn Bus, pending: &Pending) -> Option<u32> {
+    /// Does what goes wrong before a request is carried out; false where it never is.
+    fn misbehave(&mut self, bus: &mut dyn Bus, pending: &Pending) -> bool {
         let mut scratch = [0; 64];
         for action in &pending.actions {
             match *action {
                 Action::SpuriousInterrupt => {
-                    let vector = self.queues.get(usize::from(pending.queue))?.vector;
-                    self.interrupts.spurious(bus, vector);
+                    if let Some(queue) = self.queues.get(usize::from(pending.queue)) {
+                        self.interrupts.spurious(bus, queue.vector);
+                    }
                 }
                 Action::NeedsReset => {
                     self.need_reset();
-                    return None;
+                    return false;
                 }
                 Action::Remove => {
                     self.removed = true;
                     self.interrupts.reset();
-                    return None;
+                    return false;
                 }
                 // The machine notes the fault; this device does not care.
                 Action::WildRead(addr) => drop(bus.dma_read(addr, &mut scratch)),
                 Action::WildWrite(addr) => drop(bus.dma_write(addr, &scratch)),
                 _ => {}
             }
+        }
+        true
+    }
+
+    /// Carries a request out; `None` where it is never used.
+    fn execute(&mut self, bus: &mut dyn Bus, pending: &Pending) -> Option<u32> {
+        if !self.misbehave(bus, pending) {
+            return None;
         }
         Some(self.device.execute(Execution {
             bus,

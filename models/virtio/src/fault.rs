@@ -37,6 +37,8 @@ pub enum Action {
     Reorder,
     /// The data that the request returns is garbage.
     Garbage,
+    /// Of what arrives by itself, the byte at this place of its first part is another one, combined by exclusive or.
+    Corrupt(usize, u8),
     /// The used entry does not interrupt.
     LoseInterrupt,
     /// Before the request is carried out, an interrupt comes for nothing.

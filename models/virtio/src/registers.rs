@@ -207,6 +207,9 @@ impl<T: DeviceType> Core<T> {
         if !bad.is_empty() || !accepted.contains(Features::VERSION_1) {
             self.note(Violation::Feature { bits: bad.bits() });
             self.status.set_features_ok(false);
+        } else if !self.device.is_consistent(accepted) {
+            self.note(Violation::Feature { bits: accepted.bits() });
+            self.status.set_features_ok(false);
         } else if self.faults.lifecycle(|&fault| fault == LifecycleFault::RefuseFeatures) {
             self.status.set_features_ok(false);
         } else {
@@ -266,6 +269,7 @@ impl<T: DeviceType> Core<T> {
                 let after = if never { std::time::Duration::MAX } else { self.config.latency.queue_reset };
                 queue.ring = None;
                 queue.order.clear();
+                queue.waiting.clear();
                 queue.held = None;
                 queue.reset_at = Some(bus.now().plus(after));
                 self.requests.clear_queue(select);

@@ -17,7 +17,7 @@ pub(super) const DRIVER: Driver = Driver {
         Plan {
             name: "e1000d",
             title: "82540EM on e1000d, 82574L on Linux",
-            script: "e1000d.sh",
+            script: "ethernet.sh",
             build: legacy,
             checks: CHECKS,
             curves: &[],
@@ -25,7 +25,7 @@ pub(super) const DRIVER: Driver = Driver {
         Plan {
             name: "e1000d-82574l",
             title: "82574L on e1000d, 82545EM on Linux",
-            script: "e1000d.sh",
+            script: "ethernet.sh",
             build: modern,
             checks: CHECKS,
             curves: &[],

@@ -12,6 +12,7 @@ mod rtl8168d;
 mod runner;
 mod storage;
 mod virtio_blkd;
+mod virtio_netd;
 
 use anyhow::{Result, bail};
 
@@ -89,6 +90,7 @@ pub const DRIVERS: &[Driver] = &[
     virtio_blkd::DRIVER,
     storage::DRIVER,
     e1000d::DRIVER,
+    virtio_netd::DRIVER,
     rtl8168d::DRIVER,
     iommud::DRIVER,
     models::DRIVER,

@@ -74,6 +74,9 @@ impl<D: NetDevice> Driven<D> {
         for pair in &mut self.pairs {
             let len = usize::try_from(pair.rx_buffer_len()).unwrap();
             let buffer = self.dma.allocate(len * usize::from(pair.rx_depth())).unwrap();
+            let slice =
+                |tag: u16| buffer.slice(usize::from(tag) * len..(usize::from(tag) + 1) * len).unwrap();
+            pair.lend(&(0..pair.rx_depth()).map(slice).collect::<Vec<_>>());
             for tag in 0..pair.rx_depth() {
                 pair.post(tag, buffer.segment(usize::from(tag) * len, pair.rx_buffer_len()).unwrap());
             }
@@ -160,7 +163,8 @@ impl<D: NetDevice> Driven<D> {
                 let mut bytes = Vec::new();
                 for fragment in packet.fragments {
                     let mut part = vec![0; usize::try_from(fragment.len).unwrap()];
-                    buffer.copy_to(usize::from(fragment.tag) * len, &mut part).unwrap();
+                    let start = usize::from(fragment.tag) * len + usize::try_from(fragment.offset).unwrap();
+                    buffer.copy_to(start, &mut part).unwrap();
                     bytes.extend(part);
                 }
                 let (metadata, fragments) = (packet.metadata, packet.fragments.len());

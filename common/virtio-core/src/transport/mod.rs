@@ -9,7 +9,7 @@ use std::time::Duration;
 pub(crate) use notify::Notifier;
 use redox_driver_sys::{
     dma::{DmaAddr, DmaAllocator},
-    mmio::{Mmio, ReadClears, ReadWrite, Register, RegisterValue},
+    mmio::{Mmio, ReadClears, ReadOnly, ReadWrite, Register, RegisterValue},
     pci::{PciFunction, PciIds},
     time::Clock,
 };
@@ -19,6 +19,7 @@ use virtio_spec::{
     DeviceStatus,
     pci::{self, InterruptStatus},
 };
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use crate::{
     Features,
@@ -36,6 +37,7 @@ const MOST_READS: usize = 16;
 /// The type of the virtio device that `ids` are of (sections 4.1.2 and 5), if it can be driven by version 1 of the specification.
 pub fn find_device_type(ids: &PciIds) -> Option<u16> {
     match (ids.vendor, ids.device) {
+        (pci::VENDOR, pci::TRANSITIONAL_NET) => Some(virtio_spec::net::DEVICE_TYPE),
         (pci::VENDOR, pci::TRANSITIONAL_BLOCK) => Some(virtio_spec::blk::DEVICE_TYPE),
         (pci::VENDOR, modern @ pci::MODERN..0x1080) => Some(modern - pci::MODERN),
         _ => None,
@@ -208,16 +210,16 @@ impl Transport {
         self.common.generation()
     }
 
-    /// Reads something out of the configuration of the device's type, all of it as it was at one time (section 2.5.3). `read` gets
-    /// the structure, and may be called several times.
+    /// Reads the configuration of the device's type, as far as the device has it, by accesses of these widths in bytes: all of it as it
+    /// was at one time (section 2.5.3), and the generation that it had.
     ///
     /// # Errors
-    /// There is none, `read` fails, or it never is the same before and after.
-    pub fn configuration<T>(&self, read: impl Fn(&Mmio) -> redox_driver_sys::Result<T>) -> Result<(T, u8)> {
+    /// There is none, or it never is the same before and after.
+    pub fn configuration<T: FromZeros + IntoBytes + FromBytes>(&self, widths: &[u8]) -> Result<(T, u8)> {
         let device = self.device.as_ref().ok_or(Error::NoStructure { structure: "device configuration" })?;
         for _ in 0..MOST_READS {
             let before = self.generation();
-            let value = read(device).map_err(Error::machine("read the configuration"))?;
+            let value = read_fields(device, widths).map_err(Error::machine("read the configuration"))?;
             if self.generation() == before {
                 return Ok((value, before));
             }
@@ -236,17 +238,20 @@ impl Transport {
         Ok(())
     }
 
-    /// How long the configuration of the device's type is, in bytes.
-    pub fn configuration_len(&self) -> u64 {
-        self.device.as_ref().map_or(0, Mmio::len)
-    }
-
     /// How many queues the device has at most.
     ///
     /// # Errors
     /// The machine refuses an access.
     pub fn queue_count(&self) -> Result<u16> {
         self.common.queue_count().map_err(Error::machine("read the number of queues"))
+    }
+
+    /// How many entries queue number `index` has at most; 0 if there is none.
+    ///
+    /// # Errors
+    /// The machine refuses an access.
+    pub fn queue_size(&self, index: u16) -> Result<u16> {
+        self.common.queue_size(index).map_err(Error::machine("read the size of a queue"))
     }
 
     /// Has changes of the configuration interrupt by MSI-X vector `vector`, or not at all.
@@ -271,7 +276,7 @@ impl Transport {
     /// The device has no such queue, its properties contradict the specification, or there is no memory.
     pub fn queue(&self, index: u16, options: &QueueOptions) -> Result<VirtQueue> {
         let failed = |reason: String| Error::Queue { queue: index, reason };
-        let most = self.common.queue_size(index).map_err(Error::machine("read the size of a queue"))?;
+        let most = self.queue_size(index)?;
         if most == 0 {
             return Err(failed("there is none".to_string()));
         }
@@ -340,6 +345,30 @@ impl Drop for Transport {
         // Before anything that the device was given is freed: queues are dropped after their transport.
         self.cut_off();
     }
+}
+
+/// Reads a structure field by field, up to where the region ends.
+fn read_fields<T: FromZeros + IntoBytes + FromBytes>(
+    region: &Mmio,
+    widths: &[u8],
+) -> redox_driver_sys::Result<T> {
+    let mut value = T::new_zeroed();
+    let mut bytes = value.as_mut_bytes();
+    let mut offset = 0;
+    for &width in widths {
+        let Some((field, rest)) = bytes.split_at_mut_checked(width.into()) else { break };
+        if offset + u64::from(width) > region.len() {
+            break;
+        }
+        match width {
+            4 => field.copy_from_slice(&region.register::<u32, ReadOnly>(offset)?.read().to_le_bytes()),
+            2 => field.copy_from_slice(&region.register::<u16, ReadOnly>(offset)?.read().to_le_bytes()),
+            _ => field.copy_from_slice(&[region.register::<u8, ReadOnly>(offset)?.read()]),
+        }
+        offset += u64::from(width);
+        bytes = rest;
+    }
+    Ok(value)
 }
 
 /// The areas of a queue: descriptors, driver, device.

@@ -204,7 +204,7 @@ impl DeviceType for Blk {
         self.writeback = true;
     }
 
-    fn kind(&self, bus: &mut dyn Bus, request: &Request) -> u32 {
+    fn kind(&self, bus: &mut dyn Bus, _: u16, request: &Request) -> u32 {
         let mut header = [0; size_of::<RequestHeader>()];
         if !request.read(bus, 0, &mut header) {
             return u32::MAX;

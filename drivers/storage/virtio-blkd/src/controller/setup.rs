@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use redox_driver_sys::{
     irq::{Interrupt, InterruptKind},
-    mmio::{Mmio, ReadOnly},
     pci::PciFunction,
 };
 use virtio_core::{Features, QueueOptions, Transport};
 use virtio_spec::blk::{BlkConfig, BlkFeatures, DEVICE_TYPE, ID_BYTES, Lifetime, RequestType};
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
+use zerocopy::{FromBytes, FromZeros};
 
 use super::BlkController;
 use crate::{
@@ -95,30 +94,7 @@ impl BlkController {
 
     /// Reads the configuration, as far as the device has it.
     pub(super) fn read_configuration(&mut self) -> Result<()> {
-        let len = self.transport.configuration_len();
-        let read =
-            |region: &Mmio| {
-                let mut config = BlkConfig::new_zeroed();
-                let mut bytes = config.as_mut_bytes();
-                let mut offset = 0;
-                for width in BlkConfig::WIDTHS {
-                    let Some((field, rest)) = bytes.split_at_mut_checked(width.into()) else { break };
-                    if offset + u64::from(width) > len {
-                        break;
-                    }
-                    match width {
-                        4 => field
-                            .copy_from_slice(&region.register::<u32, ReadOnly>(offset)?.read().to_le_bytes()),
-                        2 => field
-                            .copy_from_slice(&region.register::<u16, ReadOnly>(offset)?.read().to_le_bytes()),
-                        _ => field.copy_from_slice(&[region.register::<u8, ReadOnly>(offset)?.read()]),
-                    }
-                    offset += u64::from(width);
-                    bytes = rest;
-                }
-                Ok(config)
-            };
-        let (config, generation) = self.transport.configuration(read)?;
+        let (config, generation) = self.transport.configuration(&BlkConfig::WIDTHS)?;
         (self.config, self.generation) = (config, Some(generation));
         Ok(())
     }

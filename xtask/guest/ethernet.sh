@@ -1,4 +1,5 @@
-# e1000d carries the network: leases, large frames, VLANs, and connections that outlive cables and daemons.
+# A network daemon carries the network: leases, large frames, VLANs, and connections that outlive cables and daemons. STRAY: whether
+# the program that has devices do DMA elsewhere knows the device.
 
 . /rig/guest/network.sh
 
@@ -41,5 +42,5 @@ if [ "$SUBJECT" != linux ]; then
     end_network_spawner
     check "SIGTERM ends the daemon cleanly" clean_end
 fi
-check "DMA outside a map is blocked" stray_receive
+[ "$STRAY" = 0 ] || check "DMA outside a map is blocked" stray_receive
 exit 0
