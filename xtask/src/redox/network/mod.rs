@@ -44,6 +44,8 @@ enum Controller {
     /// Intel 82574L: e1000d. Upstream has no driver for it
     #[value(name = "82574l")]
     I82574L,
+    /// A virtio network device: virtio-netd
+    VirtioNet,
 }
 
 /// PCI slot of the controller.
@@ -64,20 +66,23 @@ const CHECKS: &[Expected] = &[
 ];
 
 impl Controller {
-    const ALL: [Controller; 2] = [Controller::I82540Em, Controller::I82574L];
+    const ALL: [Controller; 3] = [Controller::I82540Em, Controller::I82574L, Controller::VirtioNet];
 
     fn plan(self) -> Plan {
         let (name, title) = match self {
             Controller::I82540Em => ("redox-82540em", "82540EM: Redox's network stack on the driver"),
             Controller::I82574L => ("redox-82574l", "82574L: Redox's network stack on the driver"),
+            Controller::VirtioNet => ("redox-virtio-net", "virtio: Redox's network stack on the driver"),
         };
         Plan { name, title, script: "", build: |guest| Ok(guest), checks: CHECKS, curves: &[] }
     }
 
     fn program(self) -> Program {
-        match self {
-            Controller::I82540Em | Controller::I82574L => Program { package: "e1000d", name: "e1000d" },
-        }
+        let name = match self {
+            Controller::I82540Em | Controller::I82574L => "e1000d",
+            Controller::VirtioNet => "virtio-netd",
+        };
+        Program { package: name, name }
     }
 
     /// QEMU's model, and how our driver calls the kind of device.
@@ -85,6 +90,7 @@ impl Controller {
         match self {
             Controller::I82540Em => ("e1000", "e1000"),
             Controller::I82574L => ("e1000e", "e1000"),
+            Controller::VirtioNet => ("virtio-net-pci", "virtio_net"),
         }
     }
 
