@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+pub mod args;
 pub mod daemon;
 mod device;
 mod engine;

@@ -1,16 +1,13 @@
 //! The command line.
 
-use std::{num::NonZeroU32, str::FromStr};
-
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use common::{
-    args::DaemonArgs,
-    itr::Throttling,
-    phy::{Duplex, FlowControl, Modes, Wish},
+use clap::{Args, Parser, Subcommand};
+use common::args::DaemonArgs;
+use driver_network::{
+    WakeOn,
+    args::{EthernetArgs, wake_on},
+    daemon::NetArgs,
 };
-use driver_network::{MacAddress, WakeOn, daemon::NetArgs};
-use e1000d::{Options, RING};
-use redox_driver_sys::irq::InterruptKind;
+use e1000d::{Options, RING, WAKE_ON};
 
 /// Driver daemon for Intel's gigabit Ethernet controllers.
 ///
@@ -38,21 +35,8 @@ pub(crate) enum Task {
 /// How the device is driven.
 #[derive(Debug, Args)]
 pub(crate) struct Tuning {
-    /// The station's address, instead of that in the EEPROM.
-    #[arg(long, value_name = "ADDRESS")]
-    mac: Option<MacAddress>,
-    /// The best kind of interrupt to use.
-    #[arg(long, value_enum, default_value_t = Interrupts::Msix)]
-    interrupts: Interrupts,
-    /// How often the device may interrupt: adaptive, off (as often as it likes), or a number per second.
-    #[arg(long, value_name = "RATE", default_value = "adaptive")]
-    itr: Rate,
-    /// How the link comes about: auto, or a mode such as 1000-full or 100-half. Modes of 10 and 100 Mb/s are forced.
-    #[arg(long, value_name = "MODE", default_value = "auto")]
-    link: LinkMode,
-    /// Neither send nor obey pause frames.
-    #[arg(long)]
-    no_flow_control: bool,
+    #[command(flatten)]
+    ethernet: EthernetArgs,
     /// Most pairs of queues (82574 with MSI-X: 2).
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=2))]
     queues: u16,
@@ -66,98 +50,17 @@ pub(crate) struct Tuning {
     #[arg(long, default_value_t = 1500, value_parser = clap::value_parser!(u16).range(68..=16_106))]
     mtu: u16,
     /// What wakes the machine up after the daemon's end, as ethtool has it: letters of p, u, m, b, a, g.
-    #[arg(long, value_name = "LETTERS", default_value = "")]
-    wake_on: Wake,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Interrupts {
-    Msix,
-    Msi,
-    Intx,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Rate(Throttling);
-
-impl FromStr for Rate {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "adaptive" => Ok(Rate(Throttling::Adaptive)),
-            "off" => Ok(Rate(Throttling::Off)),
-            _ => match text.parse() {
-                Ok(rate) => Ok(Rate(Throttling::Fixed(rate))),
-                Err(_) => Err("neither adaptive, off nor interrupts per second"),
-            },
-        }
-    }
-}
-
-/// `None`: whatever is best.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct LinkMode(Option<Modes>);
-
-impl FromStr for LinkMode {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WRONG: &str = "neither auto nor a mode such as 100-full";
-        if text == "auto" {
-            return Ok(LinkMode(None));
-        }
-        let (speed, duplex) = text.split_once('-').ok_or(WRONG)?;
-        let duplex = match duplex {
-            "full" => Duplex::Full,
-            "half" => Duplex::Half,
-            _ => return Err(WRONG),
-        };
-        let speed: NonZeroU32 = speed.parse().map_err(|_| WRONG)?;
-        Modes::of(speed.get(), duplex).map(|mode| LinkMode(Some(mode))).ok_or(WRONG)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Wake(WakeOn);
-
-impl FromStr for Wake {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let letter = |letter| match letter {
-            'p' => Ok(WakeOn::PHY),
-            'u' => Ok(WakeOn::UNICAST),
-            'm' => Ok(WakeOn::MULTICAST),
-            'b' => Ok(WakeOn::BROADCAST),
-            'a' => Ok(WakeOn::ARP),
-            'g' => Ok(WakeOn::MAGIC),
-            _ => Err("a letter other than p, u, m, b, a, g"),
-        };
-        text.chars().map(letter).collect::<Result<WakeOn, _>>().map(Wake)
-    }
+    #[arg(long, value_name = "LETTERS", default_value = "", value_parser = |letters: &str| wake_on(letters, WAKE_ON))]
+    wake_on: WakeOn,
 }
 
 impl Tuning {
     pub(crate) fn options(&self) -> Options {
-        let pause = !self.no_flow_control;
-        let flow_control = FlowControl { receive: pause, transmit: pause };
-        let gigabit = Modes::T1000_FULL | Modes::T1000_HALF;
-        let link = match self.link.0 {
-            None => Wish::Negotiate { modes: Modes::all(), flow_control },
-            // 1000BASE-T has to be negotiated.
-            Some(modes) if gigabit.contains(modes) => Wish::Negotiate { modes, flow_control },
-            Some(mode) => Wish::Force(mode),
-        };
         Options {
-            address: self.mac,
-            interrupts: match self.interrupts {
-                Interrupts::Msix => InterruptKind::MsiX,
-                Interrupts::Msi => InterruptKind::Msi,
-                Interrupts::Intx => InterruptKind::Intx,
-            },
-            throttling: self.itr.0,
-            link,
+            address: self.ethernet.address(),
+            interrupts: self.ethernet.interrupts(),
+            throttling: self.ethernet.throttling(),
+            link: self.ethernet.link(),
             queues: self.queues,
             tx_ring: self.tx_ring,
             rx_ring: self.rx_ring,
@@ -167,13 +70,19 @@ impl Tuning {
     }
 
     pub(crate) fn wake_on(&self) -> WakeOn {
-        self.wake_on.0
+        self.wake_on
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use clap::CommandFactory;
+    use common::{
+        itr::Throttling,
+        phy::{FlowControl, Modes, Wish},
+    };
 
     use super::*;
 

@@ -24,3 +24,4 @@ pub use adapter::E1000;
 pub use error::{Error, Result};
 pub use options::{Options, RING};
 pub use queue::Pair;
+pub use wake::WAKE_ON;

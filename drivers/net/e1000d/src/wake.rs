@@ -7,7 +7,7 @@ use redox_driver_sys::Result;
 use crate::{filter, registers::Registers};
 
 /// What all the chips can do.
-pub(crate) const WAKE_ON: WakeOn = WakeOn::all();
+pub const WAKE_ON: WakeOn = WakeOn::all();
 
 /// Leaves the device, which was reset, so that it wakes the machine up by PME. It does no DMA: RCTL.EN stays off.
 pub(crate) fn leave(registers: &Registers, settings: &Settings, wake_on: WakeOn) -> Result<()> {

@@ -24,3 +24,4 @@ pub use adapter::Rtl8168;
 pub use error::{Error, MdioError, Result};
 pub use options::{Options, RING};
 pub use queue::Pair;
+pub use wake::WAKE_ON;

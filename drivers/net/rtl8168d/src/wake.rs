@@ -13,7 +13,7 @@ use rtl8168_spec::{
 use crate::{filter, registers::Registers};
 
 /// What all the chips can do.
-pub(crate) const WAKE_ON: WakeOn = WakeOn::all().difference(WakeOn::ARP);
+pub const WAKE_ON: WakeOn = WakeOn::all().difference(WakeOn::ARP);
 
 /// Leaves the device, which was reset, so that it wakes the machine up by PME, or not. It does no DMA: bus mastering is off next.
 pub(crate) fn leave(registers: &Registers, settings: &Settings, wake_on: WakeOn) -> Result<()> {
