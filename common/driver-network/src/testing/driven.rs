@@ -7,6 +7,7 @@ use redox_driver_sys::{
     model::Host,
 };
 
+use super::frames::{OWN, frame};
 use crate::{
     device::{NetDevice, NetEvent},
     error::NetError,
@@ -18,13 +19,34 @@ use crate::{
 /// Longer than any negotiation.
 pub const NEGOTIATION: Duration = Duration::from_secs(2);
 
+/// How often [`Driven::rounds`] goes round, and how many packets it sends and receives each time.
+const ROUNDS: u8 = 40;
+const EACH: u16 = 9;
+
 /// A model of a device, and the other end of its wire.
 pub trait Wire {
     /// The machine that it is in.
     fn host(&self) -> &Host;
 
+    /// Puts a frame on the wire.
+    fn send(&self, frame: &[u8]);
+
     /// Takes the frames that the device put on the wire.
     fn take_sent(&self) -> Vec<Vec<u8>>;
+}
+
+impl<W: Wire> Wire for &W {
+    fn host(&self) -> &Host {
+        (**self).host()
+    }
+
+    fn send(&self, frame: &[u8]) {
+        (**self).send(frame);
+    }
+
+    fn take_sent(&self) -> Vec<Vec<u8>> {
+        (**self).take_sent()
+    }
 }
 
 /// A device with its pairs driven by hand.
@@ -176,6 +198,44 @@ impl<D: NetDevice> Driven<D> {
             pair.commit();
         }
         Ok(all)
+    }
+
+    /// Sends these packets and receives frames through the first pair, round after round, and has `watch` carry out each step that
+    /// is the driver's: it gets the step's name and the work. Each frame is `stride` bytes longer than the one before.
+    pub fn rounds(
+        &mut self,
+        wire: &impl Wire,
+        packets: &[TxPacket<'_>],
+        stride: usize,
+        mut watch: impl FnMut(&str, &mut dyn FnMut()),
+    ) {
+        let (pair, buffer) = (&mut self.pairs[0], &self.buffers[0]);
+        let len = pair.rx_buffer_len();
+        let mut done = Vec::with_capacity(64);
+        let mut received = Received::with_capacity(64);
+        for round in 0..ROUNDS {
+            for (tag, packet) in (0..EACH).zip(packets.iter().cycle()) {
+                watch("submit", &mut || pair.submit(tag, packet).unwrap());
+            }
+            // The model does its work, and allocates for it, when it is told and while time passes.
+            pair.commit();
+            (0..EACH).for_each(|n| wire.send(&frame(OWN, 60 + stride * usize::from(n), round)));
+            wire.host().advance(Duration::from_millis(1));
+            watch("reap and receive", &mut || {
+                pair.reap(&mut done).unwrap();
+                pair.receive(64, &mut received).unwrap();
+            });
+            assert_eq!((done.len(), received.len()), (EACH.into(), EACH.into()));
+            done.clear();
+            watch("post", &mut || {
+                for tag in received.tags() {
+                    let at = usize::from(tag) * usize::try_from(len).unwrap();
+                    pair.post(tag, buffer.segment(at, len).unwrap());
+                }
+                received.clear();
+            });
+            pair.commit();
+        }
     }
 
     /// Resets the device and starts it again.

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use model_support::{generator, over_seeds};
-use redox_driver_sys::{dma::DmaAllocator, event::EventQueue, model::Host, time::Clock};
+use redox_driver_sys::{dma::DmaAllocator, event::EventQueue, time::Clock};
 
 use super::{
-    MailPort,
+    MailPort, Wire,
     numbered::{self, Kind},
 };
 use crate::{
@@ -37,14 +37,8 @@ pub trait Faulty: Sized {
     /// A device and a driver of chance's choice. From here on it has faults that a driver can notice.
     fn start(rng: &mut Rng) -> Started<Self>;
 
-    /// The machine that it is in.
-    fn host(&self) -> &Host;
-
-    /// Puts a frame on the wire.
-    fn send(&self, frame: &[u8]);
-
-    /// Takes the frames that the device put on the wire.
-    fn take_sent(&self) -> Vec<Vec<u8>>;
+    /// The other end of its wire.
+    fn wire(&self) -> &impl Wire;
 
     /// No more faults, and the cable is in.
     fn mend(&self);
@@ -193,7 +187,7 @@ impl<F: Faulty> Run<F> {
         for _ in 0..self.rng.u32(0..12) {
             let number = self.number(0);
             let len = self.rng.u16(60..=mtu + 14);
-            self.model.send(&numbered::raw(self.own, PEER, number, len));
+            self.model.wire().send(&numbered::raw(self.own, PEER, number, len));
         }
     }
 
@@ -237,9 +231,9 @@ impl<F: Faulty> Run<F> {
         for _ in 0..TURNS {
             let Some(engine) = &mut self.engine else { return };
             let mut happened = Vec::new();
-            let start = self.model.host().now();
+            let start = self.model.wire().host().now();
             let turned = engine.turn(&self.ready, &mut happened);
-            let took = self.model.host().now().since(start);
+            let took = self.model.wire().host().now().since(start);
             assert!(took < LONGEST_TURN, "a turn took {took:?}");
             self.ready.clear();
             let reset = happened.contains(&Event::Reset);
@@ -265,12 +259,12 @@ impl<F: Faulty> Run<F> {
         self.check();
         self.engine = None;
         self.events.clear();
-        assert!(!self.model.host().bus_master(), "a device that was given up may do DMA");
+        assert!(!self.model.wire().host().bus_master(), "a device that was given up may do DMA");
     }
 
     /// What arrived is what was sent.
     fn check(&mut self) {
-        for frame in self.model.take_sent() {
+        for frame in self.model.wire().take_sent() {
             let number = numbered::read(&frame).unwrap_or_else(|| panic!("never sent: {}", start(&frame)));
             let lane = usize::try_from(number.packet % self.lanes as u64).unwrap_or(0);
             let last = &mut self.sent[lane];
@@ -293,7 +287,7 @@ impl<F: Faulty> Run<F> {
 
     /// Nothing goes wrong any more: frames go both ways.
     fn recover(&mut self) {
-        let end = self.model.host().now().plus(RECOVERY);
+        let end = self.model.wire().host().now().plus(RECOVERY);
         let (sent, came) = (self.next, self.next);
         loop {
             let (out, back) = (self.number(0), self.number(0));
@@ -302,16 +296,16 @@ impl<F: Faulty> Run<F> {
             if let Some(port) = engine.ports_mut().first_mut().filter(|port| port.outbox.len() < 100) {
                 port.outbox.push_back(numbered::packet(PEER, self.own, out, Kind::Raw { len: 100 }, pseudo));
             }
-            self.model.send(&numbered::raw(self.own, PEER, back, 100));
+            self.model.wire().send(&numbered::raw(self.own, PEER, back, 100));
             self.step(Duration::from_millis(100));
             // What still goes one way must not take all the turns until the other way is mended.
-            self.model.host().advance(Duration::from_millis(20));
+            self.model.wire().host().advance(Duration::from_millis(20));
             if self.sent[0] > Some(sent) && self.came.iter().any(|last| *last > Some(came)) {
                 self.totals.serving = 1;
                 return;
             }
             let (link, now) =
-                (self.engine.as_ref().map(|engine| engine.device().link()), self.model.host().now());
+                (self.engine.as_ref().map(|engine| engine.device().link()), self.model.wire().host().now());
             assert!(now < end, "does not serve again, link {link:?}");
         }
     }
@@ -324,11 +318,11 @@ impl<F: Faulty> Run<F> {
         } else {
             assert!(excuses.lost || self.totals.resets > 0, "a proper device was lost");
         }
-        assert!(!self.model.host().bus_master(), "bus mastering is on after the end");
+        assert!(!self.model.wire().host().bus_master(), "bus mastering is on after the end");
         assert_eq!(self.model.violations(), Vec::<String>::new());
-        let strays = self.model.host().take_faults();
+        let strays = self.model.wire().host().take_faults();
         assert!(excuses.strays || strays.is_empty(), "{strays:?}");
-        assert_eq!(self.model.host().mapped_bytes(), 0, "memory stays mapped");
+        assert_eq!(self.model.wire().host().mapped_bytes(), 0, "memory stays mapped");
         self.totals
     }
 }

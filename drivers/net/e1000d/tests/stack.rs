@@ -3,56 +3,25 @@
 
 mod support;
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use driver_network::{
     Engine,
-    testing::{MailPort, Nic, Served, Station, ping, tcp_echo},
+    testing::{MailPort, Served, Station, WireEnd, engine, ping, stations, tcp_echo},
 };
 use support::*;
 
-/// The other end: frames go in and out by the model's wire.
-struct OtherEnd {
-    host: Host,
-    model: Handle,
-    came: VecDeque<Vec<u8>>,
-}
-
-impl Nic for OtherEnd {
-    fn run(&mut self) {
-        self.host.advance(Duration::from_micros(100));
-        self.came.extend(self.model.take_sent());
-    }
-
-    fn send(&mut self, frame: Vec<u8>) {
-        self.model.send(&frame);
-    }
-
-    fn receive(&mut self) -> Option<Vec<u8>> {
-        self.came.pop_front()
-    }
-}
-
-type Ends = (Station<Served<E1000>>, Station<OtherEnd>);
-
-fn stations(bench: &Bench, options: Options) -> Ends {
-    let mtu = options.mtu;
+fn talk(bench: &Bench, options: Options) -> (Station<Served<E1000>>, Station<WireEnd<&Bench>>) {
     let device = bench.try_attach(options).unwrap();
-    let (dma, clock) = (device.dma().clone(), device.clock().clone());
-    let ports = (0..device.capabilities().queues).map(|_| MailPort::default()).collect();
-    let engine = Engine::start(device, dma, clock, ports).unwrap();
-    bench.host.advance(NEGOTIATION);
-    let one = Station::new(Served(engine), MacAddress(OWN), 1, mtu);
-    let other = OtherEnd { host: bench.host.clone(), model: bench.model.clone(), came: VecDeque::new() };
-    (one, Station::new(other, MacAddress(PEER), 2, mtu))
+    let dma = device.dma().clone();
+    stations(bench, device, dma)
 }
 
 #[test]
 fn stations_talk() {
     for name in NAMES {
         let bench = Bench::named(name);
-        // The stack reads the first lane only: one queue.
-        let (mut one, mut other) = stations(&bench, Options { queues: 1, ..Options::default() });
+        let (mut one, mut other) = talk(&bench, Options::default());
         ping(&mut one, &mut other, &[0, 56, 1000, 1472]);
         tcp_echo(&mut one, &mut other, 300_000, |_| {});
         bench.assert_clean();
@@ -63,7 +32,7 @@ fn stations_talk() {
 fn jumbo_frames_go_through() {
     for name in NAMES {
         let bench = Bench::named(name);
-        let (mut one, mut other) = stations(&bench, Options { queues: 1, mtu: 9000, ..Options::default() });
+        let (mut one, mut other) = talk(&bench, Options { mtu: 9000, ..Options::default() });
         ping(&mut one, &mut other, &[1472, 4096, 8972]);
         tcp_echo(&mut one, &mut other, 300_000, |_| {});
         bench.assert_clean();
@@ -73,7 +42,7 @@ fn jumbo_frames_go_through() {
 #[test]
 fn a_conversation_outlives_a_pulled_cable_and_a_hang() {
     let bench = Bench::named("82540EM");
-    let (mut one, mut other) = stations(&bench, Options { queues: 1, ..Options::default() });
+    let (mut one, mut other) = talk(&bench, Options::default());
     let mut step = 0;
     tcp_echo(&mut one, &mut other, 400_000, |back| {
         if step == 0 && back > 100_000 {
@@ -92,18 +61,16 @@ fn a_conversation_outlives_a_pulled_cable_and_a_hang() {
     bench.assert_clean();
 }
 
-fn engine(bench: &Bench, options: &Options) -> Engine<E1000, MailPort> {
-    let device = bench.try_attach(Options { queues: 1, ..options.clone() }).unwrap();
-    let (dma, clock) = (device.dma().clone(), device.clock().clone());
-    let engine = Engine::start(device, dma, clock, vec![MailPort::default()]).unwrap();
-    bench.host.advance(NEGOTIATION);
-    engine
+fn started(bench: &Bench, options: Options) -> Engine<E1000, MailPort> {
+    let device = bench.try_attach(options).unwrap();
+    let dma = device.dma().clone();
+    engine(bench, device, dma)
 }
 
 #[test]
 fn a_packet_that_waits_for_room_is_sent_as_it_is() {
     let bench = Bench::named("82540EM");
-    let mut engine = engine(&bench, &Options { tx_ring: 64, mtu: 9000, ..Options::default() });
+    let mut engine = started(&bench, Options { tx_ring: 64, mtu: 9000, ..Options::default() });
     // Three descriptors each: the ring is full before the buffers are used up.
     let frames: Vec<_> = (0..200).map(|n| frame(PEER, 9000, n)).collect();
     let outbox = frames.iter().map(|frame| (frame.clone(), TxOffload::default()));
@@ -120,10 +87,8 @@ fn a_packet_that_waits_for_room_is_sent_as_it_is() {
 #[test]
 fn one_port_gets_the_frames_of_every_flow() {
     let bench = Bench::named("82574L");
-    let device = bench.try_attach(Options::default()).unwrap();
-    assert_eq!(device.capabilities().queues, 2);
-    let (dma, clock) = (device.dma().clone(), device.clock().clone());
-    let mut engine = Engine::start(device, dma, clock, vec![MailPort::default()]).unwrap();
+    let mut engine = started(&bench, Options::default());
+    assert_eq!(engine.device().capabilities().queues, 2);
     let mut events = Vec::new();
     let mut run = |engine: &mut Engine<E1000, MailPort>| {
         for flow in 0..32 {
@@ -133,7 +98,6 @@ fn one_port_gets_the_frames_of_every_flow() {
         }
         engine.ports_mut()[0].inbox.drain(..).count()
     };
-    bench.host.advance(NEGOTIATION);
     assert_eq!(run(&mut engine), 32);
     // The vector of the rest is still that of the rest.
     engine.device().interrupt().unwrap().take().unwrap();
@@ -152,7 +116,7 @@ fn one_port_gets_the_frames_of_every_flow() {
 #[test]
 fn what_waits_for_a_link_neither_spins_nor_leads_to_a_reset() {
     let bench = Bench::named("82540EM");
-    let mut engine = engine(&bench, &Options::default());
+    let mut engine = started(&bench, Options::default());
     bench.plug(None);
     let mut events = Vec::new();
     let mut turn = |engine: &mut Engine<E1000, MailPort>| engine.turn(&[0], &mut events).unwrap();

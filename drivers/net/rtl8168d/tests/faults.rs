@@ -91,16 +91,8 @@ impl Faulty for Device {
         Started { model: Device { bench, excuses }, device, dma, clock }
     }
 
-    fn host(&self) -> &Host {
-        &self.bench.host
-    }
-
-    fn send(&self, frame: &[u8]) {
-        self.bench.model.send(frame);
-    }
-
-    fn take_sent(&self) -> Vec<Vec<u8>> {
-        self.bench.model.take_sent()
+    fn wire(&self) -> &impl Wire {
+        &self.bench
     }
 
     fn mend(&self) {

@@ -3,55 +3,25 @@
 
 mod support;
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use driver_network::{
     Engine,
-    testing::{MailPort, Nic, Served, Station, ping, tcp_echo},
+    testing::{MailPort, Served, Station, WireEnd, engine, ping, stations, tcp_echo},
 };
 use support::*;
 
-/// The other end: frames go in and out by the model's wire.
-struct OtherEnd {
-    host: Host,
-    model: Handle,
-    came: VecDeque<Vec<u8>>,
-}
-
-impl Nic for OtherEnd {
-    fn run(&mut self) {
-        self.host.advance(Duration::from_micros(100));
-        self.came.extend(self.model.take_sent());
-    }
-
-    fn send(&mut self, frame: Vec<u8>) {
-        self.model.send(&frame);
-    }
-
-    fn receive(&mut self) -> Option<Vec<u8>> {
-        self.came.pop_front()
-    }
-}
-
-type Ends = (Station<Served<Rtl8168>>, Station<OtherEnd>);
-
-fn stations(bench: &Bench, options: Options) -> Ends {
-    let mtu = options.mtu;
+fn talk(bench: &Bench, options: Options) -> (Station<Served<Rtl8168>>, Station<WireEnd<&Bench>>) {
     let device = bench.try_attach(options).unwrap();
-    let (dma, clock) = (device.dma().clone(), device.clock().clone());
-    let ports = (0..device.capabilities().queues).map(|_| MailPort::default()).collect();
-    let engine = Engine::start(device, dma, clock, ports).unwrap();
-    bench.host.advance(NEGOTIATION);
-    let one = Station::new(Served(engine), MacAddress(OWN), 1, mtu);
-    let other = OtherEnd { host: bench.host.clone(), model: bench.model.clone(), came: VecDeque::new() };
-    (one, Station::new(other, MacAddress(PEER), 2, mtu))
+    let dma = device.dma().clone();
+    stations(bench, device, dma)
 }
 
 #[test]
 fn stations_talk() {
     for name in NAMES {
         let bench = Bench::named(name);
-        let (mut one, mut other) = stations(&bench, Options { ..Options::default() });
+        let (mut one, mut other) = talk(&bench, Options::default());
         ping(&mut one, &mut other, &[0, 56, 1000, 1472]);
         tcp_echo(&mut one, &mut other, 300_000, |_| {});
         bench.assert_clean();
@@ -63,7 +33,7 @@ fn jumbo_frames_go_through() {
     for name in NAMES {
         let bench = Bench::named(name);
         let mtu = bench.chip.max_mtu;
-        let (mut one, mut other) = stations(&bench, Options { mtu, ..Options::default() });
+        let (mut one, mut other) = talk(&bench, Options { mtu, ..Options::default() });
         ping(&mut one, &mut other, &[1472, 4000, usize::from(mtu) - 28]);
         tcp_echo(&mut one, &mut other, 300_000, |_| {});
         bench.assert_clean();
@@ -73,7 +43,7 @@ fn jumbo_frames_go_through() {
 #[test]
 fn a_conversation_outlives_a_pulled_cable_and_a_hang() {
     let bench = Bench::named("RTL8168C");
-    let (mut one, mut other) = stations(&bench, Options { ..Options::default() });
+    let (mut one, mut other) = talk(&bench, Options::default());
     let mut step = 0;
     tcp_echo(&mut one, &mut other, 400_000, |back| {
         if step == 0 && back > 100_000 {
@@ -92,18 +62,16 @@ fn a_conversation_outlives_a_pulled_cable_and_a_hang() {
     bench.assert_clean();
 }
 
-fn engine(bench: &Bench, options: &Options) -> Engine<Rtl8168, MailPort> {
-    let device = bench.try_attach(Options { ..options.clone() }).unwrap();
-    let (dma, clock) = (device.dma().clone(), device.clock().clone());
-    let engine = Engine::start(device, dma, clock, vec![MailPort::default()]).unwrap();
-    bench.host.advance(NEGOTIATION);
-    engine
+fn started(bench: &Bench, options: Options) -> Engine<Rtl8168, MailPort> {
+    let device = bench.try_attach(options).unwrap();
+    let dma = device.dma().clone();
+    engine(bench, device, dma)
 }
 
 #[test]
 fn what_waits_for_a_link_neither_spins_nor_leads_to_a_reset() {
     let bench = Bench::named("RTL8168C");
-    let mut engine = engine(&bench, &Options::default());
+    let mut engine = started(&bench, Options::default());
     bench.plug(None);
     let mut events = Vec::new();
     let mut turn = |engine: &mut Engine<Rtl8168, MailPort>| engine.turn(&[0], &mut events).unwrap();

@@ -80,6 +80,10 @@ impl Wire for Bench {
         &self.host
     }
 
+    fn send(&self, frame: &[u8]) {
+        self.model.send(frame);
+    }
+
     fn take_sent(&self) -> Vec<Vec<u8>> {
         self.model.take_sent()
     }
