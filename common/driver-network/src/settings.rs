@@ -6,7 +6,11 @@ use bitflags::bitflags;
 use common::phy::Negotiated;
 pub use common::phy::{Duplex, FlowControl};
 
-use crate::address::MacAddress;
+use crate::{
+    address::MacAddress,
+    device::{Capabilities, NetEvent},
+    error::NetError,
+};
 
 bitflags! {
     /// Work that a device takes off the system (Linux: `ethtool -k`).
@@ -85,6 +89,15 @@ impl Link {
     pub const fn is_up(self) -> bool {
         matches!(self, Link::Up { .. })
     }
+
+    /// What there is to tell when the link has become `next`, and may have been `dropped` in between: nothing, or one or two changes.
+    pub fn changes(self, next: Link, dropped: bool) -> impl Iterator<Item = NetEvent> {
+        let again = dropped && next.is_up();
+        let changed = self != next || again;
+        let fell = changed && self.is_up() && next.is_up();
+        let events = [fell.then_some(Link::Down), changed.then_some(next)];
+        events.into_iter().flatten().map(NetEvent::LinkChanged)
+    }
 }
 
 impl From<Option<Negotiated>> for Link {
@@ -129,6 +142,22 @@ pub struct Settings {
     pub features: Features,
 }
 
+impl Settings {
+    /// Whether a device can be set so.
+    ///
+    /// # Errors
+    /// [`NetError::Unsupported`] for features that it does not have, [`NetError::Invalid`] for an address that is no station's.
+    pub fn check(&self, capabilities: &Capabilities) -> Result<(), NetError> {
+        if !capabilities.features.contains(self.features) {
+            return Err(NetError::Unsupported);
+        }
+        if !self.address.is_station() {
+            return Err(NetError::Invalid);
+        }
+        Ok(())
+    }
+}
+
 /// What can only be changed by a reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -139,4 +168,31 @@ pub struct Shape {
     pub tx_ring: u16,
     /// Entries of each receive ring; the device may round.
     pub rx_ring: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_came_again_was_down_in_between() {
+        let up = |speed| Link::Up {
+            speed: Some(speed),
+            duplex: Duplex::Full,
+            flow_control: FlowControl::default(),
+        };
+        let told = |from: Link, to, dropped| -> Vec<Link> {
+            let link = |event| match event {
+                NetEvent::LinkChanged(link) => link,
+                other => panic!("{other:?}"),
+            };
+            from.changes(to, dropped).map(link).collect()
+        };
+        assert_eq!(told(up(100), up(100), false), []);
+        assert_eq!(told(up(100), up(100), true), [Link::Down, up(100)]);
+        assert_eq!(told(up(100), up(1000), false), [Link::Down, up(1000)]);
+        assert_eq!(told(up(100), Link::Down, true), [Link::Down]);
+        assert_eq!(told(Link::Down, up(100), true), [up(100)]);
+        assert_eq!(told(Link::Down, Link::Down, true), []);
+    }
 }

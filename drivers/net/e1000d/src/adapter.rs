@@ -131,15 +131,12 @@ impl E1000 {
             self.phy.status(&mut bus)?
         };
         let link = Link::from(up);
-        if link == self.link && !(dropped && link.is_up()) {
-            return Ok(());
+        let mut changes = self.link.changes(link, dropped).peekable();
+        if changes.peek().is_some() {
+            self.follow(link).map_err(Error::machine("set what was agreed on"))?;
         }
-        if link.is_up() && self.link.is_up() {
-            events.push(NetEvent::LinkChanged(Link::Down));
-        }
-        self.follow(link).map_err(Error::machine("set what was agreed on"))?;
+        events.extend(changes);
         self.link = link;
-        events.push(NetEvent::LinkChanged(link));
         Ok(())
     }
 
@@ -218,12 +215,7 @@ impl NetDevice for E1000 {
     }
 
     fn configure(&mut self, settings: &Settings) -> Result<(), NetError> {
-        if !self.capabilities.features.contains(settings.features) {
-            return Err(NetError::Unsupported);
-        }
-        if !settings.address.is_station() {
-            return Err(NetError::Invalid);
-        }
+        settings.check(&self.capabilities)?;
         let apply = || {
             let passes = filter::apply(&self.registers, settings)?;
             let rctl = self.rctl.with_upe(passes.upe()).with_mpe(passes.mpe());

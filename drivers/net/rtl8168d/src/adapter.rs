@@ -107,14 +107,8 @@ impl Rtl8168 {
     fn look_at_link(&mut self, events: &mut Vec<NetEvent>) -> Result<()> {
         let LinkStatus { up, dropped } = self.phy.status(&mut MdioBus(&self.registers))?;
         let link = Link::from(up);
-        if link == self.link && !(dropped && link.is_up()) {
-            return Ok(());
-        }
-        if link.is_up() && self.link.is_up() {
-            events.push(NetEvent::LinkChanged(Link::Down));
-        }
+        events.extend(self.link.changes(link, dropped));
         self.link = link;
-        events.push(NetEvent::LinkChanged(link));
         Ok(())
     }
 
@@ -168,12 +162,7 @@ impl NetDevice for Rtl8168 {
     }
 
     fn configure(&mut self, settings: &Settings) -> Result<(), NetError> {
-        if !self.capabilities.features.contains(settings.features) {
-            return Err(NetError::Unsupported);
-        }
-        if !settings.address.is_station() {
-            return Err(NetError::Invalid);
-        }
+        settings.check(&self.capabilities)?;
         let apply = || {
             let passes = filter::apply(&self.registers, settings)?;
             // Before it is started nothing passes.

@@ -148,10 +148,8 @@ impl VirtioNet {
             self.read_configuration()?;
         }
         let link = self.link_now();
-        if link != self.link {
-            self.link = link;
-            events.push(NetEvent::LinkChanged(link));
-        }
+        events.extend(self.link.changes(link, false));
+        self.link = link;
         Ok(())
     }
 
@@ -260,12 +258,7 @@ impl NetDevice for VirtioNet {
     }
 
     fn configure(&mut self, settings: &Settings) -> Result<(), NetError> {
-        if !self.capabilities.features.contains(settings.features) {
-            return Err(NetError::Unsupported);
-        }
-        if !settings.address.is_station() {
-            return Err(NetError::Invalid);
-        }
+        settings.check(&self.capabilities)?;
         if let Err(error) = self.change(settings) {
             self.activate(self.settings.features);
             return Err(self.fail("configure", &error));
