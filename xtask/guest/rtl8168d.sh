@@ -20,18 +20,7 @@ else
 fi
 check "spawned, and the link comes" spawned_with_link || exit
 IF=$(interface) || exit
-check "pings both ways" addressed
-check "pings of every size to the MTU" pings 0 1 17 18 64 500 1000 1471 1472
-check "IPv6 neighbours find each other" neighbours
-check "VLAN" vlan
-check "TCP to the peer" iperf tcp_to_peer -t 5
-check "TCP from the peer" iperf tcp_from_peer -t 5 -R
-check "UDP to the peer" iperf udp_to_peer -u -b 20M -t 5
-check "UDP from the peer" iperf udp_from_peer -u -b 20M -t 5 -R
-# For transfers that are compared: random bytes.
-head -c "$((MIB << 20))" /dev/urandom >/tmp/stream
-check "bytes to the peer arrive unchanged" transfer "$MIB" 1
-check "bytes from the peer arrive unchanged" transfer "$MIB" 0
+traffic
 if [ -n "$LARGE" ]; then
     check "large frames" jumbo "$LARGE"
     check "TCP with large frames" iperf tcp_jumbo -t 5

@@ -5,6 +5,7 @@ mod e1000d;
 mod html;
 mod iommud;
 mod models;
+mod network;
 mod nvmed;
 mod plot;
 pub(crate) mod report;

@@ -227,9 +227,19 @@ mod tests {
     fn plans_name_each_check_once_and_have_their_scripts() {
         let root = workspace::root().unwrap_or_default();
         for plan in DRIVERS.iter().flat_map(|driver| driver.plans) {
-            let text = std::fs::read_to_string(root.join("xtask/guest").join(plan.script));
-            assert!(text.is_ok(), "{}", plan.script);
-            let text = text.unwrap_or_default();
+            let read = |name: &str| std::fs::read_to_string(root.join("xtask/guest").join(name));
+            let script = read(plan.script);
+            assert!(script.is_ok(), "{}", plan.script);
+            // With what it takes in from other files.
+            let mut text = script.unwrap_or_default();
+            let sources: Vec<String> = text
+                .lines()
+                .filter_map(|line| line.strip_prefix(". /rig/guest/"))
+                .map(str::to_owned)
+                .collect();
+            for source in sources {
+                text += &read(&source).unwrap_or_default();
+            }
             for expected in plan.checks {
                 assert!(text.contains(&format!("\"{}\"", expected.name)), "{}", expected.name);
                 let same = plan.checks.iter().filter(|other| other.name == expected.name).count();
